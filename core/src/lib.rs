@@ -1,0 +1,3 @@
+//! The ndra driver and the wire types that everything around it speaks.
+
+pub mod wire;
