@@ -1,3 +1,18 @@
 //! The ndra driver and the wire types that everything around it speaks.
+//!
+//! Each module is one room of `docs/architecture.md`; [`driver`] wires them.
 
+pub mod attachment;
+pub mod callback;
+pub mod cdi;
+pub mod claim;
+pub mod cni;
+pub mod cri;
+pub mod dra;
+pub mod driver;
+pub mod event;
+pub mod gate;
+pub mod kube;
+pub mod multus;
+pub mod socket;
 pub mod wire;

@@ -1,0 +1,1 @@
+//! Serves the hook's call.

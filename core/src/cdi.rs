@@ -1,0 +1,1 @@
+//! The claim's CDI spec: written at prepare, removed at unprepare.

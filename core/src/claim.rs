@@ -1,0 +1,74 @@
+//! What a ResourceClaim asks of this driver: checked, and turned into a plan.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::cni::ConfigList;
+use crate::event::ClaimRef;
+
+/// One allocated device, as `status.devices` and the allocation name it (KEP-4817, KEP-5075).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct DeviceKey {
+    /// The pool.
+    pub pool: String,
+    /// The device in the pool.
+    pub device: String,
+    /// Which share, for devices with consumable capacity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share_id: Option<String>,
+}
+
+impl fmt::Display for DeviceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.pool, self.device)?;
+        match &self.share_id {
+            Some(share) => write!(f, "/{share}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A pod that a claim is reserved for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Consumer {
+    /// The pod's name.
+    pub name: String,
+    /// The pod's UID.
+    pub uid: String,
+}
+
+/// What the driver is to do for one claim on this node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClaimPlan {
+    /// The claim.
+    pub claim: ClaimRef,
+    /// Pods in `status.reservedFor` when the plan was made.
+    pub reserved_for: Vec<Consumer>,
+    /// One for every device allocated to this driver.
+    pub attachments: Vec<AttachmentPlan>,
+}
+
+/// One interface that a claim asks for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AttachmentPlan {
+    /// The allocated device; unique in the claim.
+    pub device: DeviceKey,
+    /// The claim's request, without a subrequest's name.
+    pub request: String,
+    /// The interface name asked for; `None` means the next free `netN` of the pod.
+    pub if_name: Option<String>,
+    /// The network to attach to.
+    pub network: ConfigList,
+    /// Addresses asked for, on top of what the configuration says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ips: Vec<IpNet>,
+    /// The MAC address asked for, lower case with colons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<String>,
+    /// Further CNI arguments.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub cni_args: BTreeMap<String, String>,
+}

@@ -1,0 +1,1 @@
+//! Asks the runtime which sandbox and network namespace a container belongs to.

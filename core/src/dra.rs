@@ -1,0 +1,1 @@
+//! What the kubelet calls: registration and the DRA service.

@@ -1,0 +1,1 @@
+//! Wires the rooms into the process that runs on a node.

@@ -1,0 +1,1 @@
+//! The thick Multus daemon's delegate API, from the caller's side.
