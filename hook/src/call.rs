@@ -1,0 +1,158 @@
+//! Asks the driver, and goes on asking while it is away: a container start must not
+//! fail because the driver is being restarted.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use tokio::runtime;
+use tokio::time::{sleep, timeout_at};
+use tonic::{Code, Request, Status};
+
+use crate::error::HookError;
+use crate::options::Options;
+use crate::wire::{self, CreateContainerRequest, Lost};
+
+/// Between the first two tries; each further wait is twice as long, up to the next.
+/// A try on a missing socket costs microseconds, so a container start need not lie
+/// waiting long after the driver is back.
+const FIRST_WAIT: Duration = Duration::from_millis(10);
+const LONGEST_WAIT: Duration = Duration::from_millis(100);
+
+/// A cancellation this short before the deadline is the deadline: the driver's
+/// server heeds it too, and its clock may be a tick ahead.
+const DEADLINE_SLACK: Duration = Duration::from_millis(20);
+
+/// Makes the call and waits for the answer, until `deadline`.
+pub(crate) fn create_container(
+    options: &Options,
+    state: Vec<u8>,
+    deadline: Instant,
+) -> Result<(), HookError> {
+    let request = CreateContainerRequest {
+        claim_uid: options.claim_uid.to_string(),
+        oci_state: state.into(),
+        hook_version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    // Every task of every try lives in this runtime and ends with it.
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+        .map_err(HookError::Resources)?;
+    runtime.block_on(async {
+        let mut stage = Stage::Away("no time was left to ask".to_owned());
+        let trying = keep_trying(options, &request, deadline, &mut stage);
+        match timeout_at(deadline.into(), trying).await {
+            Ok(answer) => answer,
+            Err(_) => Err(stage.at_deadline(options)),
+        }
+    })
+}
+
+/// How far the call has come, for the message when time runs out.
+enum Stage {
+    /// Nobody to ask, and why.
+    Away(String),
+    /// Somebody was asked.
+    Asked,
+}
+
+impl Stage {
+    fn at_deadline(self, options: &Options) -> HookError {
+        let (socket, timeout) = (options.socket.clone(), options.timeout);
+        match self {
+            Self::Away(reason) => HookError::DriverAway {
+                socket,
+                timeout,
+                reason,
+            },
+            Self::Asked => HookError::DriverSilent { socket, timeout },
+        }
+    }
+}
+
+/// Why one try brought no good answer.
+enum Failed {
+    /// The driver is away and may come back.
+    Away(String),
+    /// Another try would end the same way.
+    ForGood(HookError),
+}
+
+async fn keep_trying(
+    options: &Options,
+    request: &CreateContainerRequest,
+    deadline: Instant,
+    stage: &mut Stage,
+) -> Result<(), HookError> {
+    let mut wait = FIRST_WAIT;
+    loop {
+        match ask(options, request, deadline, stage).await {
+            Ok(()) => return Ok(()),
+            Err(Failed::ForGood(error)) => return Err(error),
+            Err(Failed::Away(reason)) => *stage = Stage::Away(reason),
+        }
+        sleep(wait).await;
+        wait = (wait * 2).min(LONGEST_WAIT);
+    }
+}
+
+/// One connection, one call.
+async fn ask(
+    options: &Options,
+    request: &CreateContainerRequest,
+    deadline: Instant,
+    stage: &mut Stage,
+) -> Result<(), Failed> {
+    let mut driver = wire::connect(options.socket.as_path())
+        .await
+        .map_err(|error| not_connected(options, &error))?;
+    *stage = Stage::Asked;
+    let mut request = Request::new(request.clone());
+    // The driver need not work on for somebody who has left.
+    request.set_timeout(deadline.saturating_duration_since(Instant::now()));
+    match driver.create_container(request).await {
+        Ok(_) => Ok(()),
+        Err(status) => Err(refused(options, &status, deadline)),
+    }
+}
+
+fn not_connected(options: &Options, error: &io::Error) -> Failed {
+    let reason = match error.kind() {
+        io::ErrorKind::NotFound => "no such socket".to_owned(),
+        io::ErrorKind::WouldBlock => "too many callers are waiting".to_owned(),
+        // The kinds' names are the same on every system, the errors' texts are not.
+        kind => kind.to_string(),
+    };
+    match error.kind() {
+        io::ErrorKind::PermissionDenied
+        | io::ErrorKind::NotADirectory
+        | io::ErrorKind::InvalidInput => Failed::ForGood(HookError::Unreachable {
+            socket: options.socket.clone(),
+            reason,
+        }),
+        _ => Failed::Away(reason),
+    }
+}
+
+fn refused(options: &Options, status: &Status, deadline: Instant) -> Failed {
+    if let Some(lost) = Lost::behind(status) {
+        return Failed::Away(format!("the call broke off: {lost}"));
+    }
+    let left = deadline.saturating_duration_since(Instant::now());
+    let message = status.message().trim();
+    match status.code() {
+        Code::Unavailable if message.is_empty() => {
+            Failed::Away("it said that it is unavailable".to_owned())
+        }
+        Code::Unavailable => Failed::Away(format!("it said: {message}")),
+        Code::Cancelled if left < DEADLINE_SLACK => {
+            Failed::ForGood(Stage::Asked.at_deadline(options))
+        }
+        code if message.is_empty() => Failed::ForGood(HookError::DriverCode {
+            socket: options.socket.clone(),
+            code: format!("{code:?}"),
+        }),
+        _ => Failed::ForGood(HookError::Driver(message.to_owned())),
+    }
+}
