@@ -156,3 +156,41 @@ fn refused(options: &Options, status: &Status, deadline: Instant) -> Failed {
         _ => Failed::ForGood(HookError::Driver(message.to_owned())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the user reads when a status comes this long before the deadline.
+    fn said(status: &Status, left: Duration) -> String {
+        let options = Options {
+            claim_uid: "u1".parse().unwrap(),
+            socket: "/run/hook.sock".parse().unwrap(),
+            timeout: "25s".parse().unwrap(),
+        };
+        match refused(&options, status, Instant::now() + left) {
+            Failed::ForGood(error) => error.to_string(),
+            Failed::Away(reason) => format!("again: {reason}"),
+        }
+    }
+
+    #[test]
+    fn the_driver_s_clock_does_not_change_the_words() {
+        let cancelled = Status::cancelled("Timeout expired");
+        insta::assert_snapshot!(
+            said(&cancelled, Duration::ZERO),
+            @"the driver on /run/hook.sock took the connection but did not answer within 25s; see what it waits for in the driver's log on this node"
+        );
+        assert_eq!(said(&cancelled, Duration::from_secs(9)), "Timeout expired");
+        let deadline = Status::deadline_exceeded("CNI ADD took longer than 20s");
+        assert_eq!(said(&deadline, Duration::ZERO), deadline.message());
+    }
+
+    #[test]
+    fn unavailable_needs_no_words() {
+        insta::assert_snapshot!(
+            said(&Status::unavailable(" "), Duration::ZERO),
+            @"again: it said that it is unavailable"
+        );
+    }
+}
