@@ -34,7 +34,7 @@ use args::Command;
 /// Runs the hook with the command line `args`, the program's name left out, and
 /// stdin as the OCI state.
 ///
-/// Exit code 0 is silent. Exit code 1 comes with one line on stderr (see [`line`]),
+/// Exit code 0 is silent. Exit code 1 comes with one line on stderr (see [`line()`]),
 /// also for a wrong command line: the runtime knows no other kind of failure.
 /// Only `--help` and `--version` write to stdout.
 ///
