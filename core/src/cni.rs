@@ -1,5 +1,15 @@
 //! CNI: configurations, results and errors, and plugins run as libcni runs them.
 
+mod cache;
 mod config;
+mod error;
+mod exec;
+mod invocation;
+mod result;
+pub mod version;
 
 pub use config::{ConfigError, ConfigList, Policy};
+pub use error::{Call, CniError, Command, ExecError};
+pub use exec::Executor;
+pub use invocation::{Invocation, MAX_IF_NAME, is_if_name, is_name};
+pub use result::{CniDns, CniInterface, CniIp, CniResult, CniRoute, ResultError};
