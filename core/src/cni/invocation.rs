@@ -105,12 +105,12 @@ mod tests {
             change(&mut invocation);
             invocation.check().unwrap_err().to_string()
         };
-        insta::assert_snapshot!(refused(|i| i.container_id = "../x".into()), @"");
-        insta::assert_snapshot!(refused(|i| i.container_id.clear()), @"");
-        insta::assert_snapshot!(refused(|i| i.if_name = "a/b".into()), @"");
-        insta::assert_snapshot!(refused(|i| i.if_name = "sixteen-bytes-ab".into()), @"");
-        insta::assert_snapshot!(refused(|i| i.args[0].0 = "A=B".into()), @"");
-        insta::assert_snapshot!(refused(|i| i.args[0].1 = "a;K8S_POD_NAME=b".into()), @"");
+        insta::assert_snapshot!(refused(|i| i.container_id = "../x".into()), @"CNI_CONTAINERID `../x` is refused: it must begin with a letter or digit and go on with letters, digits, `_`, `.` or `-`");
+        insta::assert_snapshot!(refused(|i| i.container_id.clear()), @"CNI_CONTAINERID `(nothing)` is refused: it must begin with a letter or digit and go on with letters, digits, `_`, `.` or `-`");
+        insta::assert_snapshot!(refused(|i| i.if_name = "a/b".into()), @"CNI_IFNAME `a/b` is refused: it must have 1 to 15 bytes, without `/`, `:` or white space");
+        insta::assert_snapshot!(refused(|i| i.if_name = "sixteen-bytes-ab".into()), @"CNI_IFNAME `sixteen-bytes-ab` is refused: it must have 1 to 15 bytes, without `/`, `:` or white space");
+        insta::assert_snapshot!(refused(|i| i.args[0].0 = "A=B".into()), @"a key of CNI_ARGS `A=B` is refused: it is empty or holds `=` or `;`");
+        insta::assert_snapshot!(refused(|i| i.args[0].1 = "a;K8S_POD_NAME=b".into()), @"a value of CNI_ARGS `a;K8S_POD_NAME=b` is refused: it holds `=` or `;`");
         assert!(!is_if_name("..") && !is_if_name("a b") && is_if_name("fifteen-bytes-a"));
     }
 }

@@ -330,8 +330,8 @@ mod tests {
                 .to_string()
         };
         insta::assert_snapshot!(refused(r#"{"cniVersion":"0.2.0"}"#), @"the CNI result has cniVersion `0.2.0`, spoken are 0.3.0, 0.3.1, 0.4.0, 1.0.0, 1.1.0");
-        insta::assert_snapshot!(refused(r#"{"ips":[{"address":"10.1.1.300/24"}]}"#), @"");
-        insta::assert_snapshot!(refused("[]"), @"");
-        insta::assert_snapshot!(refused("nope"), @"");
+        insta::assert_snapshot!(refused(r#"{"ips":[{"address":"10.1.1.300/24"}]}"#), @"the CNI result is not of the specification's form: invalid IP address syntax");
+        insta::assert_snapshot!(refused("[]"), @"the CNI result is not of the specification's form: invalid type: sequence, expected struct CniResult");
+        insta::assert_snapshot!(refused("nope"), @"the CNI result is not of the specification's form: expected ident at line 1 column 2");
     }
 }

@@ -1,4 +1,5 @@
 use std::fs;
+use std::io::{BufRead, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
@@ -123,7 +124,47 @@ async fn a_chain_runs_in_order_and_back_with_results_and_capabilities() {
     assert_eq!(mode(&node.cache_file()), 0o600);
     assert_eq!(mode(node.cache_file().parent().unwrap()), 0o700);
     let cached: Value = serde_json::from_slice(&fs::read(node.cache_file()).unwrap()).unwrap();
-    insta::assert_json_snapshot!(cached, @"");
+    insta::assert_json_snapshot!(cached, @r#"
+    {
+      "kind": "cniCacheV1",
+      "containerId": "c1",
+      "config": "eyJjbmlWZXJzaW9uIjoiMS4wLjAiLCJuYW1lIjoibSIsInBsdWdpbnMiOlt7InR5cGUiOiJmaXJzdCIsImNhcGFiaWxpdGllcyI6eyJpcHMiOnRydWUsIm1hYyI6ZmFsc2UsImJhbmR3aWR0aCI6dHJ1ZX19LHsidHlwZSI6InNlY29uZCJ9XX0=",
+      "ifName": "net1",
+      "networkName": "m",
+      "netns": "/var/run/netns/a",
+      "cniArgs": [
+        [
+          "IgnoreUnknown",
+          "true"
+        ],
+        [
+          "K8S_POD_NAME",
+          "web"
+        ]
+      ],
+      "capabilityArgs": {
+        "ips": [
+          "10.1.1.2/24"
+        ],
+        "mac": "02:00:00:00:00:01"
+      },
+      "result": {
+        "cniVersion": "1.0.0",
+        "interfaces": [
+          {
+            "name": "net1",
+            "sandbox": "/var/run/netns/a"
+          }
+        ],
+        "ips": [
+          {
+            "address": "10.1.1.3/24",
+            "interface": 0
+          }
+        ]
+      }
+    }
+    "#);
 
     node.executor
         .check(&network, &invocation(), soon())
@@ -148,7 +189,23 @@ async fn a_chain_runs_in_order_and_back_with_results_and_capabilities() {
             "DEL-first"
         ]
     );
-    insta::assert_json_snapshot!(logged[0].1, @"");
+    insta::assert_json_snapshot!(logged[0].1, @r#"
+    {
+      "type": "first",
+      "capabilities": {
+        "ips": true,
+        "mac": false,
+        "bandwidth": true
+      },
+      "name": "m",
+      "cniVersion": "1.0.0",
+      "runtimeConfig": {
+        "ips": [
+          "10.1.1.2/24"
+        ]
+      }
+    }
+    "#);
     let address = |index: usize| logged[index].1["prevResult"]["ips"][0]["address"].clone();
     assert_eq!(address(1), "10.1.1.2/24", "ADD sees the plugin before it");
     for index in 2..6 {
@@ -169,7 +226,14 @@ async fn a_chain_runs_in_order_and_back_with_results_and_capabilities() {
         })
         .map(|line| node.stable(line))
         .collect();
-    insta::assert_snapshot!(env.join("\n"), @"");
+    insta::assert_snapshot!(env.join("\n"), @r#"
+    CNI_ARGS=IgnoreUnknown=true;K8S_POD_NAME=web
+    CNI_COMMAND=ADD
+    CNI_CONTAINERID=c1
+    CNI_IFNAME=net1
+    CNI_NETNS=/var/run/netns/a
+    CNI_PATH=/node/none:/node/bin
+    "#);
 }
 
 #[tokio::test]
@@ -182,7 +246,7 @@ async fn old_versions_get_no_result_on_del_and_no_check() {
     let cached: Value = serde_json::from_slice(&fs::read(node.cache_file()).unwrap()).unwrap();
     assert_eq!(cached["result"]["ips"][0]["version"], "4");
     let error = executor.check(&network, &invocation(), soon()).await;
-    insta::assert_snapshot!(error.unwrap_err(), @"");
+    insta::assert_snapshot!(error.unwrap_err(), @"network `m` has cniVersion 0.3.1, which has no CHECK: it needs 0.4.0");
     executor.del(&network, &invocation(), soon()).await.unwrap();
     executor.del(&network, &invocation(), soon()).await.unwrap();
     for (name, input) in &node.logged()[1..] {
@@ -229,19 +293,19 @@ async fn failures_stop_the_chain_and_say_who() {
         }
         node.stable(error)
     };
-    insta::assert_snapshot!(add("refuses").await, @"");
-    insta::assert_snapshot!(add("crashes").await, @"");
-    insta::assert_snapshot!(add("babbles").await, @"");
-    insta::assert_snapshot!(add("killed").await, @"");
-    insta::assert_snapshot!(add("loud").await, @"");
-    insta::assert_snapshot!(add("absent").await, @"");
-    insta::assert_snapshot!(add("../bin/refuses").await, @"");
-    insta::assert_snapshot!(add("..").await, @"");
-    insta::assert_snapshot!(add("").await, @"");
+    insta::assert_snapshot!(add("refuses").await, @"CNI plugin `refuses`, ADD of net1 on network `m`: try again; later");
+    insta::assert_snapshot!(add("crashes").await, @"CNI plugin `crashes`, ADD of net1 on network `m`: exit status: 2, without a CNI error on its output: panic: oh");
+    insta::assert_snapshot!(add("babbles").await, @"CNI plugin `babbles`, ADD of net1 on network `m`: its output is unreadable: the CNI result is not of the specification's form: expected value at line 1 column 1; it began with hello there");
+    insta::assert_snapshot!(add("killed").await, @"CNI plugin `killed`, ADD of net1 on network `m`: signal: 9 (SIGKILL), without a CNI error on its output: (nothing)");
+    insta::assert_snapshot!(add("loud").await, @"CNI plugin `loud`, ADD of net1 on network `m`: printed more than 1048576 bytes, killed: run it by hand to see what it prints");
+    insta::assert_snapshot!(add("absent").await, @"CNI plugin `absent`, ADD of net1 on network `m`: not found in [/node/none /node/bin]: install it there, or name its directory in --cni-path");
+    insta::assert_snapshot!(add("../bin/refuses").await, @"a plugin's type `../bin/refuses` is refused: it must be a program's name without `/`");
+    insta::assert_snapshot!(add("..").await, @"a plugin's type `..` is refused: it must be a program's name without `/`");
+    insta::assert_snapshot!(add("").await, @"a plugin's type `(nothing)` is refused: it must be a program's name without `/`");
 
     let plain = node.dir.path().join("bin/plain");
     fs::write(plain, "").unwrap();
-    insta::assert_snapshot!(add("plain").await, @"");
+    insta::assert_snapshot!(add("plain").await, @"CNI plugin `plain`, ADD of net1 on network `m`: cannot run /node/bin/plain: Permission denied: check that it is an executable of this machine's kind");
 }
 
 #[tokio::test]
@@ -251,7 +315,7 @@ async fn names_are_checked_before_anything_runs() {
     let mut network = network("1.0.0", json!([{"type": "p"}]));
     network.name = "../../etc".into();
     let error = node.executor.del(&network, &invocation(), soon()).await;
-    insta::assert_snapshot!(error.unwrap_err(), @"");
+    insta::assert_snapshot!(error.unwrap_err(), @"the network's name `../../etc` is refused: it must begin with a letter or digit and go on with letters, digits, `_`, `.` or `-`");
     network.name = "m".into();
     let mut other = invocation();
     other.container_id = "a/b".into();
@@ -268,26 +332,38 @@ async fn a_plugin_that_hangs_is_killed_with_its_children() {
         r#"(exec 3>"$here/../alive"; echo up >&3; while :; do sleep 60; done) & wait"#,
     );
     let fifo = node.dir.path().join("alive");
-    rustix::fs::mknodat(
-        rustix::fs::CWD,
-        &fifo,
-        rustix::fs::FileType::Fifo,
-        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
-        0,
-    )
-    .unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&fifo).status();
+    assert!(made.unwrap().success());
+    let (up, is_up) = tokio::sync::oneshot::channel();
+    let watcher = tokio::task::spawn_blocking(move || {
+        let mut fifo = std::io::BufReader::new(fs::File::open(fifo).unwrap());
+        let mut text = String::new();
+        fifo.read_line(&mut text).unwrap();
+        up.send(()).unwrap();
+        // Ends only when nobody holds the fifo any more.
+        fifo.read_to_string(&mut text).unwrap();
+        text
+    });
     let network = network("1.0.0", json!([{"type": "hangs"}]));
-    let watcher = tokio::task::spawn_blocking(move || fs::read_to_string(fifo).unwrap());
-    let deadline = Instant::now() + Duration::from_secs(2);
-    let added = node.executor.add(&network, &invocation(), deadline).await;
-    let error = added.unwrap_err();
-    assert!(matches!(error, ExecError::TimedOut { .. }), "{error}");
-    let text = error.to_string();
-    let (before, after) = text.split_once("after ").unwrap();
-    insta::assert_snapshot!(before, @"");
-    insta::assert_snapshot!(after.split_once(", ").unwrap().1, @"");
-    // Ends only when nobody holds the fifo any more.
+    let executor = node.executor.clone();
+    let adding = tokio::spawn(async move { executor.add(&network, &invocation(), soon()).await });
+    is_up.await.unwrap();
+    adding.abort();
     assert_eq!(watcher.await.unwrap(), "up\n");
+    assert!(adding.await.unwrap_err().is_cancelled());
+}
+
+#[tokio::test]
+async fn a_deadline_ends_a_plugin() {
+    let node = Node::new();
+    node.plugin("hangs", "while :; do sleep 60; done");
+    let network = network("1.0.0", json!([{"type": "hangs"}]));
+    let deadline = Instant::now() + Duration::from_millis(100);
+    let added = node.executor.add(&network, &invocation(), deadline).await;
+    let text = added.unwrap_err().to_string();
+    let (before, after) = text.split_once("after ").unwrap();
+    insta::assert_snapshot!(before, @"CNI plugin `hangs`, ADD of net1 on network `m`: no answer");
+    insta::assert_snapshot!(after.split_once(", ").unwrap().1, @"killed: DEL before the next ADD, for it may have left something behind");
 }
 
 #[tokio::test]
