@@ -208,13 +208,8 @@ async fn a_chain_runs_in_order_and_back_with_results_and_capabilities() {
     "#);
     let address = |index: usize| logged[index].1["prevResult"]["ips"][0]["address"].clone();
     assert_eq!(address(1), "10.1.1.2/24", "ADD sees the plugin before it");
-    for index in 2..6 {
-        assert_eq!(
-            address(index),
-            "10.1.1.3/24",
-            "{}: the cached result",
-            order[index]
-        );
+    for (index, name) in order.iter().enumerate().skip(2) {
+        assert_eq!(address(index), "10.1.1.3/24", "{name}: the cached result");
     }
     assert_eq!(logged[1].1.get("runtimeConfig"), None);
 
