@@ -1,1 +1,19 @@
 //! The Kubernetes API as the driver uses it: claims read, status and events written, slices published.
+//!
+//! Every call is bounded in time. Only [`claims::get`] is waited for by the kubelet; status,
+//! events and slices are written by tasks of their own, so that a slow API server never
+//! holds an attach up.
+
+mod backoff;
+pub mod claims;
+pub mod client;
+pub mod events;
+mod failure;
+pub mod slices;
+pub mod status;
+
+pub use ::kube::Client;
+pub use client::{ConnectError, connect};
+pub use events::{EventPoster, PodRef};
+pub use slices::{Publisher, PublisherConfig};
+pub use status::{DeviceState, StatusConfig, StatusWriter};
