@@ -1,5 +1,15 @@
 //! What a ResourceClaim asks of this driver: checked, and turned into a plan.
 
+mod error;
+mod fields;
+mod names;
+mod node;
+mod parameters;
+mod plan;
+mod problem;
+mod uid;
+mod validate;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -8,6 +18,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::cni::ConfigList;
 use crate::event::ClaimRef;
+
+pub use error::{ClaimError, ClaimErrorKind};
+pub use names::{assign_names, conflicts};
+pub use parameters::{API_VERSION, KIND, MAX_PARAMETERS, Parameters, ParametersError, parameters};
+pub use plan::{Defaults, Expected, plan};
+pub use problem::Problem;
+pub use uid::{ClaimUid, ClaimUidError};
+pub use validate::{validate_claim, validate_class, validate_spec, validate_template};
 
 /// One allocated device, as `status.devices` and the allocation name it (KEP-4817, KEP-5075).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

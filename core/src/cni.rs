@@ -8,7 +8,10 @@ mod invocation;
 mod result;
 pub mod version;
 
-pub use config::{ConfigError, ConfigList, Policy};
+pub use config::{
+    ConfigError, ConfigFault, ConfigFrom, ConfigList, DEFAULT_VERSION, MAX_DEPTH, Policy, VERSIONS,
+    depth_within,
+};
 pub use error::{Call, CniError, Command, ExecError};
 pub use exec::Executor;
 pub use invocation::{Invocation, MAX_IF_NAME, is_if_name, is_name};

@@ -14,5 +14,6 @@ pub mod event;
 pub mod gate;
 pub mod kube;
 pub mod multus;
+pub mod shown;
 pub mod socket;
 pub mod wire;

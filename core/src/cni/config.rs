@@ -1,13 +1,29 @@
 //! Network configurations as a claim may carry them: checked before anything runs.
 
+mod check;
+mod error;
+mod keys;
+mod requests;
+
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub use check::{MAX_DEPTH, depth_within};
+pub use error::{ConfigError, ConfigFault};
+
+/// The version a configuration has that names none. (CNI itself would say 0.1.0, which
+/// has no lists.)
+pub const DEFAULT_VERSION: &str = "1.0.0";
+
+/// The specification versions that a configuration may name.
+pub const VERSIONS: [&str; 5] = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
+
 /// A CNI network configuration list that has been checked.
 ///
-/// A single plugin's configuration becomes a list of one.
+/// A single plugin's configuration becomes a list of one. [`ConfigList::check`] makes it
+/// from what a claim says; deserialising does not check and is for the driver's own record.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ConfigList {
     /// The specification version that plugins are called with.
@@ -25,14 +41,70 @@ pub struct ConfigList {
 /// Which configurations the administrator allows.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
-    /// Plugin types a claim may name; empty allows every type.
+    /// Plugin types that a configuration may name, IPAM plugins included, since they run as
+    /// root like any other. Empty allows every type.
     pub allowed_types: BTreeSet<String>,
+    /// Where a `config` may come from.
+    pub config_from: ConfigFrom,
 }
 
-/// Why a configuration is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ConfigError {
-    /// It is not a JSON object.
-    #[error("the CNI configuration is not an object")]
-    NotAnObject,
+/// Who may write a `config`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ConfigFrom {
+    /// A DeviceClass or a claim.
+    #[default]
+    ClassOrClaim,
+    /// A DeviceClass alone, which only an administrator writes.
+    ClassOnly,
+}
+
+impl Policy {
+    /// Whether a plugin of this type may run.
+    pub fn allows(&self, plugin_type: &str) -> bool {
+        self.allowed_types.is_empty() || self.allowed_types.contains(plugin_type)
+    }
+}
+
+impl ConfigList {
+    /// The driver's own network: MACVLAN in bridge mode on `uplink`, a link without address.
+    pub fn macvlan(uplink: &str) -> Self {
+        let mut plugin = Map::new();
+        plugin.insert("type".into(), "macvlan".into());
+        plugin.insert("master".into(), uplink.into());
+        plugin.insert("mode".into(), "bridge".into());
+        let plugins = vec![plugin];
+        Self {
+            cni_version: DEFAULT_VERSION.into(),
+            name: check::default_name(&plugins),
+            plugins,
+            rest: Map::new(),
+        }
+    }
+
+    /// Gives the first plugin the IPAM plugin `static`, if no plugin of the list has IPAM.
+    #[must_use]
+    pub fn with_static_ipam(mut self) -> Self {
+        if self
+            .plugins
+            .iter()
+            .all(|plugin| check::ipam_type(plugin).is_none())
+            && let Some(first) = self.plugins.first_mut()
+        {
+            first.insert("ipam".into(), serde_json::json!({ "type": "static" }));
+        }
+        self
+    }
+
+    /// The JSON that Multus or libcni takes.
+    pub fn to_value(&self) -> Value {
+        let mut list = Map::new();
+        list.insert("cniVersion".into(), self.cni_version.clone().into());
+        list.insert("name".into(), self.name.clone().into());
+        list.extend(self.rest.clone());
+        list.insert(
+            "plugins".into(),
+            self.plugins.iter().cloned().map(Value::Object).collect(),
+        );
+        Value::Object(list)
+    }
 }

@@ -1,0 +1,85 @@
+//! Refuses keys that Go's JSON reader, which ignores case, takes for other keys.
+//!
+//! Plugins and libcni are written in Go: for them `Type` is `type`, and the later of the two
+//! counts. Without this check a configuration could show one plugin type here and run another.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use super::{ConfigError, ConfigFault};
+use crate::shown::quoted;
+
+/// Keys that decide what runs, and under which name.
+const KNOWN: [&str; 14] = [
+    "type",
+    "ipam",
+    "plugins",
+    "name",
+    "cniVersion",
+    "cniVersions",
+    "capabilities",
+    "prevResult",
+    "runtimeConfig",
+    "args",
+    "dns",
+    "disableCheck",
+    "disableGC",
+    "loadOnlyInlinedPlugins",
+];
+
+/// Appends what is wrong with the keys of `value` and of everything in it.
+/// The caller has bounded the depth.
+pub(super) fn check(value: &Value, field: &str, errors: &mut Vec<ConfigError>) {
+    match value {
+        Value::Object(map) => {
+            let mut seen: HashMap<String, &str> = HashMap::with_capacity(map.len());
+            for (key, inner) in map {
+                let folded = fold(key);
+                let known = KNOWN.iter().find(|known| fold(known) == folded);
+                if let Some(known) = known
+                    && known != key
+                {
+                    errors.push(ConfigError {
+                        field: field.to_owned(),
+                        fault: ConfigFault::Case {
+                            shown: quoted(key),
+                            known,
+                        },
+                    });
+                } else if let Some(first) = seen.insert(folded, key) {
+                    errors.push(ConfigError {
+                        field: field.to_owned(),
+                        fault: ConfigFault::SameKey {
+                            first: quoted(first),
+                            second: quoted(key),
+                        },
+                    });
+                }
+                check(inner, &join(field, key), errors);
+            }
+        }
+        Value::Array(list) => {
+            for (index, inner) in list.iter().enumerate() {
+                check(inner, &format!("{field}[{index}]"), errors);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// A field inside another one.
+pub(super) fn join(field: &str, key: &str) -> String {
+    let key = crate::shown::plain(key);
+    if field.is_empty() {
+        key
+    } else {
+        format!("{field}.{key}")
+    }
+}
+
+/// Equal for keys that Go takes for one: it also folds `ſ` to `s` and the Kelvin sign to `k`,
+/// which upper-casing before lower-casing covers.
+fn fold(key: &str) -> String {
+    key.to_uppercase().to_lowercase()
+}
