@@ -20,9 +20,9 @@ use crate::cni::ConfigList;
 use crate::event::ClaimRef;
 
 pub use error::{ClaimError, ClaimErrorKind};
-pub use names::{assign_names, conflicts};
+pub use names::{assign_names, conflicts, share_a_pod};
 pub use parameters::{API_VERSION, KIND, MAX_PARAMETERS, Parameters, ParametersError, parameters};
-pub use plan::{Defaults, Expected, plan};
+pub use plan::{Defaults, Expected, consumers, plan};
 pub use problem::Problem;
 pub use uid::{ClaimUid, ClaimUidError};
 pub use validate::{validate_claim, validate_class, validate_spec, validate_template};

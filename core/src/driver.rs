@@ -1,1 +1,336 @@
 //! Wires the rooms into the process that runs on a node.
+//!
+//! Started in the order in which others may rely on it: the record first, the sockets
+//! next, the registration with the kubelet last. Stopped the other way round.
+
+mod config;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::transport::Server;
+use tonic::transport::server::Router;
+use tracing::{info, warn};
+
+use crate::attachment::record::{RecordError, Store, boot_id};
+use crate::attachment::{Manager, Network, State, device_state, work_off};
+use crate::callback::CallbackService;
+use crate::cdi::{CdiDir, CdiError, HookCommand};
+use crate::cni::Executor;
+use crate::cri::Cri;
+use crate::dra::{Node, NodeConfig, RegistrationService, V1, V1beta1};
+use crate::event::{EventService, Recorder};
+use crate::gate::Gate;
+use crate::kube::slices::{self, Publisher, PublisherConfig};
+use crate::kube::status::StatusConfig;
+use crate::kube::{self, ConnectError, EventPoster, StatusWriter};
+use crate::multus::Multus;
+use crate::socket::{self, SocketError};
+use crate::wire::dra_v1::dra_plugin_server::DraPluginServer as DraV1Server;
+use crate::wire::dra_v1beta1::dra_plugin_server::DraPluginServer as DraV1beta1Server;
+
+pub use config::{Cni, Config, ConfigError};
+
+/// Why the driver could not start. Nothing of it runs then.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The settings contradict each other or reality.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The API server cannot be used.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The record cannot be used.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// A socket cannot be used.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// A CDI spec of a prepared claim cannot be written.
+    #[error(transparent)]
+    Cdi(#[from] CdiError),
+}
+
+/// A running driver. Owns its sockets and tasks; they end with [`Driver::stop`], and
+/// less gently when it is dropped.
+pub struct Driver {
+    config: Config,
+    registered: watch::Receiver<Option<Result<(), String>>>,
+    recorder: Recorder,
+    manager: Manager,
+    status: Arc<StatusWriter>,
+    events: Arc<EventPoster>,
+    publisher: Publisher,
+    /// Registration ends first, so that the kubelet calls nobody who is leaving.
+    registration: Running,
+    calls: Running,
+    stream: Running,
+    background: CancellationToken,
+    tasks: TaskTracker,
+    _guard: tokio_util::sync::DropGuard,
+}
+
+impl Driver {
+    /// Starts a driver: takes the record over, restores what depends on it, serves its
+    /// sockets, publishes its devices and registers with the kubelet.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        config.check()?;
+        let client = kube::connect(config.kubeconfig.as_deref(), &config.user_agent()).await?;
+        let store = Store::open(&config.state_dir, &config.driver_name, &boot_id())?;
+        let recorder = Recorder::new(config.event_ring);
+        let status = Arc::new(StatusWriter::start(
+            client.clone(),
+            StatusConfig {
+                driver: config.driver_name.clone(),
+                field_manager: config.driver_name.clone(),
+                recorder: recorder.clone(),
+                gate: Gate::default(),
+            },
+        ));
+        let events = Arc::new(EventPoster::start(
+            client.clone(),
+            config.driver_name.clone(),
+            config.node_name.clone(),
+        ));
+        let manager = Manager::new(
+            store,
+            Cri::new(&config.cri_socket, config.cri_timeout)?,
+            network(&config),
+            client.clone(),
+            status.clone(),
+            events.clone(),
+            recorder.clone(),
+            config.times(),
+        );
+        let cdi = CdiDir::new(
+            config.cdi_dir.clone(),
+            config.driver_name.clone(),
+            HookCommand {
+                path: config.hook_path.clone(),
+                args: config.hook_args.clone(),
+                socket: config.callback_socket.clone(),
+                timeout: config.hook_timeout,
+                kill_after: config.hook_kill_after,
+            },
+        );
+        restore(&manager, &cdi, &status)?;
+
+        let background = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let node = Node::new(
+            NodeConfig {
+                driver: config.driver_name.clone(),
+                node: config.node_name.clone(),
+                defaults: config.defaults(),
+                policy: config.policy(),
+                api_timeout: config.api_timeout,
+            },
+            manager.clone(),
+            cdi,
+            client.clone(),
+            events.clone(),
+            recorder.clone(),
+            tasks.clone(),
+        );
+        let instance = uuid::Uuid::new_v4().to_string();
+        let stream = Running::serve(
+            Server::builder().add_service(EventService::server(recorder.clone(), instance)),
+            &config.events_socket,
+        )?;
+        let calls = Running::serve_both(
+            Server::builder().add_service(CallbackService::server(
+                manager.clone(),
+                recorder.clone(),
+                tasks.clone(),
+            )),
+            &config.callback_socket,
+            Server::builder()
+                .add_service(DraV1Server::new(V1(node.clone())))
+                .add_service(DraV1beta1Server::new(V1beta1(node))),
+            &config.dra_socket(),
+        )?;
+        // Nobody changes the set of slots while the driver runs.
+        let (_, devices) = watch::channel(slices::slots(config.slots, &config.uplink));
+        let publisher = Publisher::start(
+            client,
+            PublisherConfig {
+                driver: config.driver_name.clone(),
+                node: config.node_name.clone(),
+            },
+            devices,
+        );
+        tasks.spawn(work_off(
+            manager.clone(),
+            config.orphan_retry,
+            background.clone(),
+        ));
+        let (registered_tx, registered) = watch::channel(None);
+        let registration = Running::serve(
+            Server::builder().add_service(RegistrationService::server(
+                config.driver_name.clone(),
+                config.dra_socket().display().to_string(),
+                registered_tx,
+            )),
+            &config.registration_socket(),
+        )?;
+        info!(driver = %config.driver_name, node = %config.node_name, "started");
+        Ok(Self {
+            registered,
+            recorder,
+            manager,
+            status,
+            events,
+            publisher,
+            registration,
+            calls,
+            stream,
+            tasks,
+            _guard: background.clone().drop_guard(),
+            background,
+            config,
+        })
+    }
+
+    /// What the kubelet said last: nothing yet, registered, or why not.
+    pub fn registered(&self) -> watch::Receiver<Option<Result<(), String>>> {
+        self.registered.clone()
+    }
+
+    /// The driver's events.
+    pub fn recorder(&self) -> &Recorder {
+        &self.recorder
+    }
+
+    /// Attachments and their record.
+    pub fn manager(&self) -> &Manager {
+        &self.manager
+    }
+
+    /// Stops: no new calls, those under way come to their end, what waits for the API
+    /// server is written, all within the configured time. Attachments, CDI specs and
+    /// ResourceSlices stay: pods live on, and the next instance goes on from the record.
+    pub async fn stop(self) {
+        let grace = self.config.stop_timeout;
+        self.registration.stop(grace).await;
+        self.calls.stop(grace).await;
+        self.background.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(grace, self.tasks.wait())
+            .await
+            .is_err()
+        {
+            warn!("attachments under way were given up; the next instance clears them");
+        }
+        self.publisher.stop().await;
+        if !self.status.flush(grace).await {
+            warn!("claim statuses were left unwritten");
+        }
+        self.events.stop(grace).await;
+        // Last, so that a watcher sees all of it.
+        self.stream.stop(std::time::Duration::from_millis(50)).await;
+        info!(driver = %self.config.driver_name, "stopped");
+    }
+}
+
+fn network(config: &Config) -> Network {
+    let direct = Executor::new(config.cni_path.clone(), config.cni_cache_dir.clone());
+    match &config.cni {
+        Cni::Multus { socket } => Network::Multus {
+            multus: Multus::new(socket),
+            direct,
+        },
+        Cni::Exec => Network::Direct(direct),
+    }
+}
+
+/// Brings back what lives outside the record: CDI specs (their directory is emptied by a
+/// reboot) and the states that the status writer must repeat with every write.
+fn restore(manager: &Manager, cdi: &CdiDir, status: &StatusWriter) -> Result<(), CdiError> {
+    let claims = manager
+        .store()
+        .read(|record| record.claims.values().cloned().collect::<Vec<_>>());
+    for claim in &claims {
+        let Ok(uid) = claim.claim.uid.parse() else {
+            continue;
+        };
+        cdi.write(&uid)?;
+        for attachment in &claim.attachments {
+            if let State::Attached { place, result } = &attachment.state {
+                status.seed(
+                    &claim.claim,
+                    attachment.plan.device.clone(),
+                    device_state(&place.if_name, result),
+                    jiff::Timestamp::now(),
+                );
+            }
+        }
+    }
+    // A spec without a record is of a claim that was unprepared, or never held.
+    for uid in cdi.list() {
+        if !claims.iter().any(|claim| claim.claim.uid == uid.as_str()) {
+            cdi.remove(&uid)?;
+        }
+    }
+    if !claims.is_empty() {
+        info!(claims = claims.len(), "went on from the record");
+    }
+    Ok(())
+}
+
+/// gRPC servers and the way to end them.
+struct Running {
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Running {
+    fn serve(router: Router, path: &Path) -> Result<Self, SocketError> {
+        let running = Self {
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        };
+        running.add(router, path)?;
+        Ok(running)
+    }
+
+    fn serve_both(
+        first: Router,
+        first_path: &Path,
+        second: Router,
+        second_path: &Path,
+    ) -> Result<Self, SocketError> {
+        let running = Self::serve(first, first_path)?;
+        running.add(second, second_path)?;
+        Ok(running)
+    }
+
+    fn add(&self, router: Router, path: &Path) -> Result<(), SocketError> {
+        let listener = socket::bind(path)?;
+        let stop = self.stop.clone();
+        let path = path.display().to_string();
+        self.tasks.spawn(async move {
+            let served = router
+                .serve_with_incoming_shutdown(listener.incoming(), stop.cancelled_owned())
+                .await;
+            if let Err(error) = served {
+                warn!(socket = path, %error, "the server ended");
+            }
+        });
+        Ok(())
+    }
+
+    async fn stop(self, grace: std::time::Duration) {
+        self.stop.cancel();
+        self.tasks.close();
+        let _ = tokio::time::timeout(grace, self.tasks.wait()).await;
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub use payload::{MAX_PAYLOAD, bounded};
+pub use payload::{MAX_PAYLOAD, bounded, details};
 pub use recorder::{Recorder, Span, Subscription};
 pub use stream::{EventService, WatchError, Watched, watch};
 

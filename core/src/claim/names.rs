@@ -75,18 +75,22 @@ pub fn conflicts<'a>(
     refused
 }
 
+/// Whether one pod uses both claims: only then do their interface names meet.
+pub fn share_a_pod(one: &ClaimPlan, other: &ClaimPlan) -> bool {
+    one.reserved_for.iter().any(|pod| {
+        other
+            .reserved_for
+            .iter()
+            .any(|theirs| theirs.uid == pod.uid)
+    })
+}
+
 /// A name that both ask for in one pod.
 fn contested(one: &ClaimPlan, other: &ClaimPlan) -> Option<String> {
     if one.claim.uid == other.claim.uid {
         return None;
     }
-    let mut consumers = one.reserved_for.iter();
-    if !consumers.any(|pod| {
-        other
-            .reserved_for
-            .iter()
-            .any(|theirs| theirs.uid == pod.uid)
-    }) {
+    if !share_a_pod(one, other) {
         return None;
     }
     names(one)

@@ -89,27 +89,32 @@ pub fn plan(
     }
     distinct_names(&attachments, &places).map_err(refuse)?;
 
-    let reserved_for = status.and_then(|status| status.reserved_for.as_ref());
     Ok(ClaimPlan {
         claim: ClaimRef {
             namespace: expected.namespace.to_owned(),
             name: expected.name.to_owned(),
             uid: uid.into(),
         },
-        reserved_for: reserved_for
-            .into_iter()
-            .flatten()
-            .filter(|consumer| {
-                consumer.resource == "pods"
-                    && consumer.api_group.as_deref().unwrap_or_default().is_empty()
-            })
-            .map(|consumer| Consumer {
-                name: consumer.name.clone(),
-                uid: consumer.uid.clone(),
-            })
-            .collect(),
+        reserved_for: consumers(claim),
         attachments,
     })
+}
+
+/// The pods that a claim is reserved for.
+pub fn consumers(claim: &ResourceClaim) -> Vec<Consumer> {
+    claim
+        .status
+        .iter()
+        .flat_map(|status| status.reserved_for.iter().flatten())
+        .filter(|consumer| {
+            consumer.resource == "pods"
+                && consumer.api_group.as_deref().unwrap_or_default().is_empty()
+        })
+        .map(|consumer| Consumer {
+            name: consumer.name.clone(),
+            uid: consumer.uid.clone(),
+        })
+        .collect()
 }
 
 /// A result's request: `main`, or `main/sub` as a whole.

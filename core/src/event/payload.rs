@@ -1,6 +1,6 @@
 //! Keeps payloads small and free of secrets before they enter an event.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// The longest payload value that an event carries, in bytes of JSON.
 pub const MAX_PAYLOAD: usize = 16 * 1024;
@@ -22,6 +22,14 @@ pub fn bounded(value: &Value) -> Value {
         end -= 1;
     }
     serde_json::json!({ "truncated": true, "bytes": text.len(), "head": &text[..end] })
+}
+
+/// An object's entries, each [`bounded`], as an event carries them.
+pub fn details(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(map) => map.into_iter().map(|(k, v)| (k, bounded(&v))).collect(),
+        _ => Map::new(),
+    }
 }
 
 fn redact(value: &mut Value, depth: usize) {

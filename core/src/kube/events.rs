@@ -8,11 +8,12 @@ use ::kube::{Api, Client};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::mpsc::{self, error::TrySendError};
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
 
 use super::backoff::Backoff;
 use super::failure::{Failure, Verdict, call, clipped};
@@ -39,7 +40,7 @@ const TRIES: u32 = 4;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A pod that Events are about.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PodRef {
     /// Its namespace.
     pub namespace: String,
@@ -47,6 +48,12 @@ pub struct PodRef {
     pub name: String,
     /// Its UID; `kubectl describe` asks for Events by it.
     pub uid: String,
+}
+
+impl std::fmt::Display for PodRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
 }
 
 /// Whether an Event tells of trouble.
@@ -80,7 +87,8 @@ struct Post {
 pub struct EventPoster {
     queue: mpsc::Sender<Post>,
     stop: CancellationToken,
-    task: JoinHandle<()>,
+    kill: CancellationToken,
+    tasks: TaskTracker,
     _guard: DropGuard,
 }
 
@@ -99,14 +107,17 @@ impl EventPoster {
             sent: HashMap::new(),
         };
         let killed = kill.clone();
-        let task = tokio::spawn(async move {
+        let tasks = TaskTracker::new();
+        tasks.spawn(async move {
             let _ = killed.run_until_cancelled_owned(worker.run()).await;
         });
+        tasks.close();
         Self {
             queue,
             stop,
-            task,
-            _guard: kill.drop_guard(),
+            tasks,
+            _guard: kill.clone().drop_guard(),
+            kill,
         }
     }
 
@@ -140,12 +151,15 @@ impl EventPoster {
     }
 
     /// Sends what waits, for at most `flush`, and ends.
-    pub async fn stop(mut self, flush: Duration) {
+    pub async fn stop(&self, flush: Duration) {
         self.stop.cancel();
-        if tokio::time::timeout(flush, &mut self.task).await.is_err() {
+        if tokio::time::timeout(flush, self.tasks.wait())
+            .await
+            .is_err()
+        {
             tracing::warn!(waited = ?flush, "Events were left unsent at the end");
-            self.task.abort();
-            let _ = (&mut self.task).await;
+            self.kill.cancel();
+            self.tasks.wait().await;
         }
     }
 }

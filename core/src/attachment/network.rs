@@ -1,0 +1,149 @@
+//! The way to CNI: through Multus, or by running the plugins here.
+
+use serde_json::{Map, Value, json};
+use tokio::time::Instant;
+
+use super::Place;
+use crate::claim::AttachmentPlan;
+use crate::cni::{CniResult, ExecError, Executor, Invocation};
+use crate::event::Actor;
+use crate::multus::{InterfaceAttributes, Multus, MultusError, Pod};
+
+/// Who runs the CNI plugins.
+#[derive(Clone, Debug)]
+pub enum Network {
+    /// The Multus daemon. It refuses to release what belonged to a pod that is gone from
+    /// the API; `direct` then runs the plugin without it.
+    Multus {
+        /// The daemon.
+        multus: Multus,
+        /// The plugins on this node.
+        direct: Executor,
+    },
+    /// The driver itself.
+    Direct(Executor),
+}
+
+/// Why an ADD or DEL failed.
+#[derive(Debug, thiserror::Error)]
+pub enum NetworkError {
+    /// Through Multus.
+    #[error(transparent)]
+    Multus(#[from] MultusError),
+    /// By the plugin, run directly.
+    #[error(transparent)]
+    Direct(#[from] ExecError),
+    /// Multus refused because the pod is gone, and the plugin could not be run either.
+    #[error("{multus}; run without Multus: {direct}")]
+    Both {
+        /// What Multus said.
+        multus: MultusError,
+        /// What became of running it directly.
+        direct: ExecError,
+    },
+}
+
+impl Network {
+    /// Who is called, for events.
+    pub fn actor(&self) -> Actor {
+        match self {
+            Self::Multus { .. } => Actor::Multus,
+            Self::Direct(_) => Actor::Cni,
+        }
+    }
+
+    /// Makes the interface. After an error a [`Network::del`] is owed: plugins leave
+    /// half-made links behind.
+    pub async fn add(
+        &self,
+        plan: &AttachmentPlan,
+        place: &Place,
+        deadline: Instant,
+    ) -> Result<CniResult, NetworkError> {
+        let call = invocation(plan, place);
+        Ok(match self {
+            Self::Multus { multus, .. } => {
+                let attributes = InterfaceAttributes {
+                    ips: plan.ips.iter().map(ToString::to_string).collect(),
+                    mac: plan.mac.clone(),
+                    cni_args: plan
+                        .cni_args
+                        .iter()
+                        .map(|(key, value)| (key.clone(), Value::from(value.as_str())))
+                        .collect(),
+                };
+                multus
+                    .delegate_add(&plan.network, &call, &pod(place), &attributes, deadline)
+                    .await?
+            }
+            Self::Direct(executor) => executor.add(&plan.network, &call, deadline).await?,
+        })
+    }
+
+    /// Releases it; an interface that is not there is released.
+    pub async fn del(
+        &self,
+        plan: &AttachmentPlan,
+        place: &Place,
+        deadline: Instant,
+    ) -> Result<(), NetworkError> {
+        let call = invocation(plan, place);
+        match self {
+            Self::Multus { multus, direct } => {
+                let through_multus = multus
+                    .delegate_del(&plan.network, &call, &pod(place), deadline)
+                    .await;
+                match through_multus {
+                    Err(refusal) if refusal.pod_is_gone() => direct
+                        .del(&plan.network, &call, deadline)
+                        .await
+                        .map_err(|direct| NetworkError::Both {
+                            multus: refusal,
+                            direct,
+                        }),
+                    other => Ok(other?),
+                }
+            }
+            Self::Direct(executor) => Ok(executor.del(&plan.network, &call, deadline).await?),
+        }
+    }
+}
+
+fn pod(place: &Place) -> Pod {
+    Pod {
+        namespace: place.pod.namespace.clone(),
+        name: place.pod.name.clone(),
+        uid: Some(place.pod.uid.clone()),
+    }
+}
+
+fn invocation(plan: &AttachmentPlan, place: &Place) -> Invocation {
+    let mut capability_args = Map::new();
+    if !plan.ips.is_empty() {
+        let ips: Vec<String> = plan.ips.iter().map(ToString::to_string).collect();
+        capability_args.insert("ips".into(), json!(ips));
+    }
+    if let Some(mac) = &plan.mac {
+        capability_args.insert("mac".into(), Value::from(mac.as_str()));
+    }
+    let pod = &place.pod;
+    let mut args = vec![
+        ("IgnoreUnknown".to_owned(), "true".to_owned()),
+        ("K8S_POD_NAMESPACE".into(), pod.namespace.clone()),
+        ("K8S_POD_NAME".into(), pod.name.clone()),
+        ("K8S_POD_INFRA_CONTAINER_ID".into(), place.sandbox.clone()),
+        ("K8S_POD_UID".into(), pod.uid.clone()),
+    ];
+    args.extend(
+        plan.cni_args
+            .iter()
+            .map(|(key, value)| (key.clone(), value.clone())),
+    );
+    Invocation {
+        container_id: place.sandbox.clone(),
+        netns: Some(place.netns.clone()),
+        if_name: place.if_name.clone(),
+        args,
+        capability_args,
+    }
+}

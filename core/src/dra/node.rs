@@ -1,0 +1,459 @@
+//! Prepares and unprepares claims on this node, whatever version the kubelet speaks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use k8s_openapi::api::core::v1::Pod as KubePod;
+use kube::{Api, Client};
+use serde_json::json;
+use tracing::{info, warn};
+
+use crate::attachment::{Manager, PreparedClaim};
+use crate::cdi::CdiDir;
+use crate::claim::{self, ClaimPlan, ClaimUid, Consumer, Defaults, DeviceKey, Expected};
+use crate::cni;
+use crate::event::{Recorder, Span, Step, Subject, details};
+use crate::kube::claims::{self, ClaimReadError};
+use crate::kube::events::EventKind;
+use crate::kube::{EventPoster, PodRef};
+
+/// The most claims one call may name; a node holds about a hundred pods.
+const MAX_CLAIMS: usize = 4096;
+
+/// A claim as the kubelet names it. Every field is as hostile as the wire.
+#[derive(Clone, Debug)]
+pub struct ClaimName {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+}
+
+/// A device that is ready to be given to containers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PreparedDevice {
+    /// The claim's requests that it serves.
+    pub requests: Vec<String>,
+    /// The allocated device.
+    pub key: DeviceKey,
+    /// The qualified CDI name.
+    pub cdi_device: String,
+}
+
+/// What preparing depends on.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// The driver's name.
+    pub driver: String,
+    /// The node's name, also the pool's.
+    pub node: String,
+    /// For requests without parameters.
+    pub defaults: Defaults,
+    /// What the administrator allows.
+    pub policy: cni::Policy,
+    /// How long one claim may take to be read.
+    pub api_timeout: Duration,
+}
+
+/// The DRA service's work. Clones share everything.
+#[derive(Clone)]
+pub struct Node {
+    config: Arc<NodeConfig>,
+    manager: Manager,
+    cdi: CdiDir,
+    client: Client,
+    events: Arc<EventPoster>,
+    recorder: Recorder,
+    tasks: tokio_util::task::TaskTracker,
+    /// Interface names are given out in one place at a time.
+    naming: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Node {
+    /// Wires the parts; `tasks` runs what a caller does not wait for.
+    pub fn new(
+        config: NodeConfig,
+        manager: Manager,
+        cdi: CdiDir,
+        client: Client,
+        events: Arc<EventPoster>,
+        recorder: Recorder,
+        tasks: tokio_util::task::TaskTracker,
+    ) -> Self {
+        Self {
+            config: config.into(),
+            manager,
+            cdi,
+            client,
+            events,
+            recorder,
+            tasks,
+            naming: Arc::default(),
+        }
+    }
+
+    /// Prepares claims: each is answered for itself, by UID. Safe to repeat.
+    ///
+    /// The error texts end up in the pod's events (`FailedPrepareDynamicResources`).
+    pub async fn prepare(
+        &self,
+        claims: Vec<ClaimName>,
+    ) -> BTreeMap<String, Result<Vec<PreparedDevice>, String>> {
+        let (claims, mut answers) = bounded(claims);
+        // Read and check all of them first: claims of one call may contradict each other.
+        let planned = join_all(claims.into_iter().map(|name| async move {
+            let span = self.begin(Step::Prepare, &name);
+            let plan = self.plan(&name).await;
+            (name, span, plan)
+        }))
+        .await;
+        let naming = self.naming.lock().await;
+        let (mut plans, mut spans) = (Vec::new(), Vec::new());
+        for (name, span, plan) in planned {
+            match plan {
+                Ok(plan) => {
+                    plans.push(plan);
+                    spans.push(span);
+                }
+                Err(error) => {
+                    span.fail(&error);
+                    answers.insert(name.uid, Err(error));
+                }
+            }
+        }
+        let refused = self.name_interfaces(&mut plans);
+        let done = join_all(plans.into_iter().zip(spans).map(|(plan, mut span)| {
+            let refusal = refused.get(&plan.claim.uid).cloned();
+            async move {
+                let uid = plan.claim.uid.clone();
+                let outcome = match refusal {
+                    Some(error) => Err(error),
+                    None => self.hold(plan).await,
+                };
+                if let Ok(devices) = &outcome {
+                    let ids: Vec<_> = devices.iter().map(|d| d.cdi_device.as_str()).collect();
+                    span.detail("cdiDevices", json!(ids));
+                }
+                (uid, span.close_with(outcome))
+            }
+        }))
+        .await;
+        drop(naming);
+        answers.extend(done);
+        answers
+    }
+
+    /// Reads the claim and decides what it asks for.
+    async fn plan(&self, name: &ClaimName) -> Result<ClaimPlan, String> {
+        let config = &self.config;
+        let _: ClaimUid = name.uid.parse().map_err(text)?;
+        let read = claims::get_within(
+            &self.client,
+            &name.namespace,
+            &name.name,
+            config.api_timeout,
+        );
+        let claim = match read.await {
+            Ok(claim) => claim,
+            Err(error) => {
+                // What was prepared before needs no API server.
+                let held = self
+                    .manager
+                    .store()
+                    .read(|record| record.claims.get(&name.uid).map(PreparedClaim::plan));
+                return match held {
+                    Some(plan) if !matches!(error, ClaimReadError::NotFound { .. }) => {
+                        warn!(claim = %name.uid, %error, "prepared again from the record");
+                        Ok(plan)
+                    }
+                    _ => Err(error.to_string()),
+                };
+            }
+        };
+        let expected = Expected {
+            namespace: &name.namespace,
+            name: &name.name,
+            uid: &name.uid,
+            driver: &config.driver,
+            node: &config.node,
+        };
+        claim::plan(&claim, &expected, &config.defaults, &config.policy).map_err(text)
+    }
+
+    /// Finds contradictions between claims and gives names to interfaces without one.
+    /// Returns the refusals by claim UID.
+    fn name_interfaces(&self, plans: &mut [ClaimPlan]) -> BTreeMap<String, String> {
+        let held: Vec<ClaimPlan> = self.manager.store().read(|record| {
+            record
+                .claims
+                .values()
+                .filter(|held| plans.iter().all(|plan| plan.claim.uid != held.claim.uid))
+                .map(PreparedClaim::plan)
+                .collect()
+        });
+        // A claim that is prepared again keeps its names.
+        for plan in plans.iter_mut() {
+            self.manager.store().read(|record| {
+                let Some(held) = record.claims.get(&plan.claim.uid) else {
+                    return;
+                };
+                for attachment in &mut plan.attachments {
+                    let same = held
+                        .attachments
+                        .iter()
+                        .find(|other| other.plan.device == attachment.device);
+                    if let (None, Some(same)) = (&attachment.if_name, same) {
+                        attachment.if_name.clone_from(&same.plan.if_name);
+                    }
+                }
+            });
+        }
+        let refused = claim::conflicts(plans, held.iter());
+        // Claims of one pod share its names; claims of different pods do not meet.
+        for index in 0..plans.len() {
+            let (before, rest) = plans.split_at_mut(index);
+            let Some((plan, after)) = rest.split_first_mut() else {
+                break;
+            };
+            let taken: BTreeSet<String> = before
+                .iter()
+                .chain(after.iter())
+                .chain(held.iter())
+                .filter(|other| claim::share_a_pod(plan, other))
+                .flat_map(|other| other.attachments.iter().filter_map(|a| a.if_name.clone()))
+                .collect();
+            claim::assign_names(std::slice::from_mut(plan), &taken);
+        }
+        refused
+            .into_iter()
+            .map(|(uid, error)| (uid, error.to_string()))
+            .collect()
+    }
+
+    /// Records the claim and writes its CDI spec.
+    async fn hold(&self, plan: ClaimPlan) -> Result<Vec<PreparedDevice>, String> {
+        let uid: ClaimUid = plan.claim.uid.parse().map_err(text)?;
+        let _lock = self.manager.lock(uid.as_str()).await;
+        self.replace_older(&plan).await?;
+        let consumers = plan.reserved_for.clone();
+        let claim = plan.claim.clone();
+        let devices: Vec<PreparedDevice> = plan
+            .attachments
+            .iter()
+            .map(|attachment| PreparedDevice {
+                requests: vec![attachment.request.clone()],
+                key: attachment.device.clone(),
+                cdi_device: self.cdi.device_id(&uid),
+            })
+            .collect();
+        // The record before the spec: what is not recorded is never undone.
+        self.manager
+            .store()
+            .change(|record| {
+                record
+                    .claims
+                    .entry(uid.as_str().to_owned())
+                    .and_modify(|held| held.reserved_for.clone_from(&plan.reserved_for))
+                    .or_insert_with(|| plan.into());
+            })
+            .await
+            .map_err(text)?;
+        let subject = Subject {
+            claim: Some(claim.clone()),
+            ..Subject::default()
+        };
+        let mut span = self.recorder.begin(Step::CdiWrite, subject.clone());
+        let cdi = self.cdi.clone();
+        let write = {
+            let uid = uid.clone();
+            move || cdi.write(&uid)
+        };
+        let written = tokio::task::spawn_blocking(write).await.map_err(text)?;
+        if let Ok(path) = &written {
+            span.detail("path", path.display().to_string());
+            span.detail("spec", self.cdi.spec(&uid));
+        }
+        span.close_with(written).map_err(text)?;
+        let answer: Vec<_> = devices
+            .iter()
+            .map(|device| {
+                json!({
+                    "requestNames": device.requests,
+                    "poolName": device.key.pool,
+                    "deviceName": device.key.device,
+                    "cdiDeviceIds": [device.cdi_device],
+                })
+            })
+            .collect();
+        let mut span = self.recorder.begin(Step::Prepared, subject);
+        span.detail("devices", json!(answer));
+        span.end();
+        info!(claim = %claim.uid, name = %claim.name, namespace = %claim.namespace, "prepared");
+        self.look_for_hooks(claim, consumers);
+        Ok(devices)
+    }
+
+    /// A claim made by hand keeps its UID when it is allocated anew. What the older
+    /// allocation left attached goes before the new one is recorded.
+    async fn replace_older(&self, plan: &ClaimPlan) -> Result<(), String> {
+        let store = self.manager.store();
+        let held = store.read(|record| record.claims.get(&plan.claim.uid).cloned());
+        let Some(held) = held else { return Ok(()) };
+        if held.plan().attachments == plan.attachments {
+            return Ok(());
+        }
+        let orphans = self.manager.release(&held).await;
+        store
+            .change(|record| {
+                record.claims.remove(&plan.claim.uid);
+                record.orphans.extend(orphans);
+            })
+            .await
+            .map_err(text)
+    }
+
+    /// Unprepares claims from the record alone, each answered for itself, by UID. A claim
+    /// that was never prepared here is unprepared.
+    pub async fn unprepare(&self, claims: Vec<ClaimName>) -> BTreeMap<String, Result<(), String>> {
+        let (claims, mut answers) = bounded(claims);
+        let done = join_all(claims.into_iter().map(|name| async move {
+            let span = self.begin(Step::Unprepare, &name);
+            let outcome = self.undo(&name).await;
+            (name.uid, span.close_with(outcome))
+        }));
+        answers.extend(done.await);
+        answers
+    }
+
+    async fn undo(&self, name: &ClaimName) -> Result<(), String> {
+        let uid: ClaimUid = name.uid.parse().map_err(text)?;
+        let _lock = self.manager.lock(uid.as_str()).await;
+        let store = self.manager.store();
+        let held = store.read(|record| record.claims.get(uid.as_str()).cloned());
+        let orphans = match &held {
+            Some(held) => self.manager.release(held).await,
+            None => Vec::new(),
+        };
+        self.manager.status().forget(uid.as_str());
+        if held.is_some() || self.cdi.path(&uid).exists() {
+            let subject = Subject::claim(&name.namespace, &name.name, uid.as_str());
+            let mut span = self.recorder.begin(Step::CdiRemove, subject);
+            span.detail("path", self.cdi.path(&uid).display().to_string());
+            span.close_with(self.cdi.remove(&uid)).map_err(text)?;
+        }
+        if held.is_some() {
+            // Last: until here everything can be done once more.
+            store
+                .change(|record| {
+                    record.claims.remove(uid.as_str());
+                    record.orphans.extend(orphans);
+                })
+                .await
+                .map_err(text)?;
+            info!(claim = %uid, name = %name.name, namespace = %name.namespace, "unprepared");
+        }
+        Ok(())
+    }
+
+    fn begin(&self, step: Step, name: &ClaimName) -> Span {
+        let subject = Subject::claim(&name.namespace, &name.name, &name.uid);
+        let (from, to) = step.route();
+        let detail = details(json!({ "request": {
+            "namespace": name.namespace, "name": name.name, "uid": name.uid,
+        }}));
+        self.recorder.begin_between(step, subject, from, to, detail)
+    }
+
+    /// CDI devices reach only containers that list the claim: says so, on the pod, when
+    /// none does. Nobody waits for it.
+    fn look_for_hooks(&self, claim: crate::event::ClaimRef, consumers: Vec<Consumer>) {
+        let this = self.clone();
+        self.tasks.spawn(async move {
+            for consumer in consumers {
+                let pods: Api<KubePod> = Api::namespaced(this.client.clone(), &claim.namespace);
+                let read = tokio::time::timeout(this.config.api_timeout, pods.get(&consumer.name));
+                let Ok(Ok(pod)) = read.await else { continue };
+                if pod.metadata.uid.as_deref() != Some(consumer.uid.as_str())
+                    || !unlisted(&pod, &claim.name)
+                {
+                    continue;
+                }
+                let message = format!(
+                    "claim {} is listed for the pod, but no container lists it under \
+                     resources.claims: no hook will run and no interface will be attached",
+                    claim.name
+                );
+                warn!(claim = %claim.uid, pod = %consumer.name, "{message}");
+                this.events.post(
+                    PodRef {
+                        namespace: claim.namespace.clone(),
+                        name: consumer.name.clone(),
+                        uid: consumer.uid,
+                    },
+                    EventKind::Warning,
+                    "InterfaceNotRequested",
+                    message,
+                );
+            }
+        });
+    }
+}
+
+/// Whether the pod names this claim and none of its containers does.
+fn unlisted(pod: &KubePod, claim: &str) -> bool {
+    let Some(spec) = &pod.spec else { return false };
+    let statuses = pod
+        .status
+        .iter()
+        .flat_map(|status| status.resource_claim_statuses.iter().flatten());
+    let by_template: Vec<_> = statuses
+        .filter(|status| status.resource_claim_name.as_deref() == Some(claim))
+        .map(|status| status.name.as_str())
+        .collect();
+    let names: Vec<_> = spec
+        .resource_claims
+        .iter()
+        .flatten()
+        .filter(|entry| {
+            entry.resource_claim_name.as_deref() == Some(claim)
+                || by_template.contains(&entry.name.as_str())
+        })
+        .map(|entry| entry.name.as_str())
+        .collect();
+    let listed = spec
+        .init_containers
+        .iter()
+        .flatten()
+        .chain(&spec.containers)
+        .filter_map(|container| container.resources.as_ref())
+        .flat_map(|resources| resources.claims.iter().flatten())
+        .any(|entry| names.contains(&entry.name.as_str()));
+    !names.is_empty() && !listed
+}
+
+/// Refuses what no kubelet sends: answers stay keyed by UID, so a repeated UID counts once.
+fn bounded<T>(claims: Vec<ClaimName>) -> (Vec<ClaimName>, BTreeMap<String, Result<T, String>>) {
+    let mut seen = BTreeSet::new();
+    let mut answers = BTreeMap::new();
+    let mut kept = Vec::new();
+    for claim in claims {
+        if !seen.insert(claim.uid.clone()) {
+            continue;
+        }
+        if kept.len() == MAX_CLAIMS {
+            let refusal = format!("more than {MAX_CLAIMS} claims in one call");
+            answers.insert(claim.uid, Err(refusal));
+        } else {
+            kept.push(claim);
+        }
+    }
+    (kept, answers)
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}

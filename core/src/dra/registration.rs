@@ -1,0 +1,62 @@
+//! How the kubelet meets the driver (pluginregistration v1).
+
+use tokio::sync::watch;
+use tonic::{Request, Response, Status};
+use tracing::{error, info};
+
+use super::VERSIONS;
+use crate::wire::registration::registration_server::{Registration, RegistrationServer};
+use crate::wire::registration::{
+    InfoRequest, PluginInfo, RegistrationStatus, RegistrationStatusResponse,
+};
+
+/// `pluginregistration.Registration` for one driver.
+pub struct RegistrationService {
+    driver: String,
+    endpoint: String,
+    registered: watch::Sender<Option<Result<(), String>>>,
+}
+
+impl RegistrationService {
+    /// Announces `driver`, served at the socket `endpoint`. `registered` learns what the
+    /// kubelet makes of it.
+    pub fn server(
+        driver: impl Into<String>,
+        endpoint: impl Into<String>,
+        registered: watch::Sender<Option<Result<(), String>>>,
+    ) -> RegistrationServer<Self> {
+        RegistrationServer::new(Self {
+            driver: driver.into(),
+            endpoint: endpoint.into(),
+            registered,
+        })
+    }
+}
+
+#[tonic::async_trait]
+impl Registration for RegistrationService {
+    async fn get_info(&self, _: Request<InfoRequest>) -> Result<Response<PluginInfo>, Status> {
+        Ok(Response::new(PluginInfo {
+            r#type: "DRAPlugin".into(),
+            name: self.driver.clone(),
+            endpoint: self.endpoint.clone(),
+            supported_versions: VERSIONS.map(str::to_owned).into(),
+        }))
+    }
+
+    async fn notify_registration_status(
+        &self,
+        request: Request<RegistrationStatus>,
+    ) -> Result<Response<RegistrationStatusResponse>, Status> {
+        let status = request.into_inner();
+        let outcome = if status.plugin_registered {
+            info!(driver = %self.driver, "registered with the kubelet");
+            Ok(())
+        } else {
+            error!(driver = %self.driver, error = %status.error, "the kubelet refuses the driver");
+            Err(status.error)
+        };
+        self.registered.send_replace(Some(outcome));
+        Ok(Response::new(RegistrationStatusResponse {}))
+    }
+}

@@ -1,0 +1,342 @@
+//! Everything that can be set: paths, sockets, names and time-outs, checked against each other.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::attachment::Times;
+use crate::claim::Defaults;
+use crate::cni::{self, ConfigFrom};
+use crate::socket;
+
+/// Who calls the CNI plugins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cni {
+    /// The Multus daemon behind this socket.
+    Multus {
+        /// `/run/multus/multus.sock`.
+        socket: PathBuf,
+    },
+    /// The driver itself.
+    Exec,
+}
+
+/// The settings of one driver on one node.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The driver's name: in DeviceClass, ResourceSlice and registration; also the CDI vendor.
+    pub driver_name: String,
+    /// The node's name, as the Node object has it; also the pool's.
+    pub node_name: String,
+    /// How to reach the API server; `None` takes the pod's service account.
+    pub kubeconfig: Option<PathBuf>,
+    /// Where the kubelet looks for registration sockets.
+    pub registry_dir: PathBuf,
+    /// Where the driver's DRA socket lies.
+    pub plugin_dir: PathBuf,
+    /// Where the record lies. It must outlive the driver's container.
+    pub state_dir: PathBuf,
+    /// Where the runtime reads CDI specs.
+    pub cdi_dir: PathBuf,
+    /// The hook program, as a path on the host.
+    pub hook_path: PathBuf,
+    /// Arguments before the hook's own.
+    pub hook_args: Vec<String>,
+    /// Where the hook calls. The same for every instance: it stands in CDI specs on disk.
+    pub callback_socket: PathBuf,
+    /// Where events are served.
+    pub events_socket: PathBuf,
+    /// The runtime's CRI socket.
+    pub cri_socket: PathBuf,
+    /// Who calls the CNI plugins.
+    pub cni: Cni,
+    /// Where CNI plugins are, for calls without Multus.
+    pub cni_path: Vec<PathBuf>,
+    /// Where libcni, Multus included, keeps results.
+    pub cni_cache_dir: PathBuf,
+    /// The node's interface that default attachments use.
+    pub uplink: String,
+    /// How many exclusive devices the node offers.
+    pub slots: usize,
+    /// CNI plugin types that configurations may name; empty allows all.
+    pub allow_cni_types: BTreeSet<String>,
+    /// Refuse CNI configurations in claims; only a DeviceClass may carry them.
+    pub class_config_only: bool,
+    /// When the runtime kills the hook.
+    pub hook_kill_after: Duration,
+    /// How long the hook tries.
+    pub hook_timeout: Duration,
+    /// How long one CNI ADD or DEL may take.
+    pub cni_timeout: Duration,
+    /// How long a call to the runtime may take.
+    pub cri_timeout: Duration,
+    /// How long reading a claim may take, retries included.
+    pub api_timeout: Duration,
+    /// How often DEL is tried before a pod is let go.
+    pub del_attempts: u32,
+    /// How long all DELs of one claim may take at unprepare.
+    pub release_timeout: Duration,
+    /// How often orphans are tried again.
+    pub orphan_retry: Duration,
+    /// How long calls under way may take at the end.
+    pub stop_timeout: Duration,
+    /// How many past events are kept for late watchers.
+    pub event_ring: usize,
+}
+
+impl Config {
+    /// The settings of a cluster's node, for the node of this name.
+    pub fn new(node_name: impl Into<String>) -> Self {
+        Self {
+            driver_name: "dra.networking".into(),
+            node_name: node_name.into(),
+            kubeconfig: None,
+            registry_dir: "/var/lib/kubelet/plugins_registry".into(),
+            plugin_dir: "/var/lib/kubelet/plugins/dra.networking".into(),
+            state_dir: "/var/lib/ndra".into(),
+            cdi_dir: "/var/run/cdi".into(),
+            hook_path: "/opt/ndra/bin/ndra-hook".into(),
+            hook_args: Vec::new(),
+            callback_socket: "/run/ndra/hook.sock".into(),
+            events_socket: "/run/ndra/events.sock".into(),
+            cri_socket: "/run/containerd/containerd.sock".into(),
+            cni: Cni::Multus {
+                socket: "/run/multus/multus.sock".into(),
+            },
+            cni_path: vec!["/opt/cni/bin".into()],
+            cni_cache_dir: "/var/lib/cni".into(),
+            uplink: "eth0".into(),
+            slots: 8,
+            allow_cni_types: BTreeSet::new(),
+            class_config_only: false,
+            hook_kill_after: Duration::from_secs(30),
+            hook_timeout: Duration::from_secs(25),
+            cni_timeout: Duration::from_secs(20),
+            cri_timeout: Duration::from_secs(5),
+            api_timeout: Duration::from_secs(10),
+            del_attempts: 3,
+            release_timeout: Duration::from_secs(30),
+            orphan_retry: Duration::from_secs(30),
+            stop_timeout: Duration::from_secs(20),
+            event_ring: 8192,
+        }
+    }
+
+    /// Where the DRA service listens.
+    pub fn dra_socket(&self) -> PathBuf {
+        self.plugin_dir.join("dra.sock")
+    }
+
+    /// Where the kubelet finds the driver.
+    pub fn registration_socket(&self) -> PathBuf {
+        self.registry_dir
+            .join(format!("{}-reg.sock", self.driver_name))
+    }
+
+    pub(super) fn user_agent(&self) -> String {
+        format!("ndra/{} ({})", env!("CARGO_PKG_VERSION"), self.driver_name)
+    }
+
+    pub(super) fn defaults(&self) -> Defaults {
+        Defaults {
+            uplink: self.uplink.clone(),
+        }
+    }
+
+    pub(super) fn policy(&self) -> cni::Policy {
+        cni::Policy {
+            allowed_types: self.allow_cni_types.clone(),
+            config_from: if self.class_config_only {
+                ConfigFrom::ClassOnly
+            } else {
+                ConfigFrom::ClassOrClaim
+            },
+        }
+    }
+
+    pub(super) fn times(&self) -> Times {
+        Times {
+            cni: self.cni_timeout,
+            api: self.api_timeout,
+            del_attempts: self.del_attempts,
+            release: self.release_timeout,
+        }
+    }
+
+    /// Finds what cannot work, before anything is touched.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        check_name("driver name", &self.driver_name, 63)?;
+        check_name("node name", &self.node_name, 253)?;
+        for (flag, path) in [
+            ("registry directory", &self.registry_dir),
+            ("plugin directory", &self.plugin_dir),
+            ("state directory", &self.state_dir),
+            ("CDI directory", &self.cdi_dir),
+            ("hook path", &self.hook_path),
+            ("callback socket", &self.callback_socket),
+            ("events socket", &self.events_socket),
+            ("CRI socket", &self.cri_socket),
+        ] {
+            absolute(flag, path)?;
+        }
+        if let Cni::Multus { socket } = &self.cni {
+            absolute("Multus socket", socket)?;
+            check_socket("Multus socket", socket)?;
+        }
+        check_socket("DRA socket", &self.dra_socket())?;
+        check_socket("registration socket", &self.registration_socket())?;
+        check_socket("callback socket", &self.callback_socket)?;
+        check_socket("events socket", &self.events_socket)?;
+        check_socket("CRI socket", &self.cri_socket)?;
+        if !crate::cni::is_if_name(&self.uplink) {
+            return Err(ConfigError::Uplink {
+                name: self.uplink.clone(),
+            });
+        }
+        // What waits must outlast what it waits for, or the better message is lost.
+        for (outer, longer, inner, shorter) in [
+            (
+                "the runtime's time-out for the hook",
+                self.hook_kill_after,
+                "the hook's own",
+                self.hook_timeout,
+            ),
+            (
+                "the hook's time-out",
+                self.hook_timeout,
+                "the time-out of a CNI call",
+                self.cni_timeout,
+            ),
+        ] {
+            if longer <= shorter {
+                return Err(ConfigError::Nesting {
+                    outer,
+                    longer,
+                    inner,
+                    shorter,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Settings that cannot work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// Not a name that Kubernetes takes.
+    #[error(
+        "the {what} {name:?} is not a DNS subdomain of at most {limit} bytes: lower case letters, \
+         digits, `-` and `.`, beginning and ending with a letter or digit"
+    )]
+    Name {
+        /// Which name.
+        what: &'static str,
+        /// Its value.
+        name: String,
+        /// The longest allowed.
+        limit: usize,
+    },
+    /// A path that depends on where the driver was started.
+    #[error("the {what} {} is not an absolute path", path.display())]
+    Relative {
+        /// Which path.
+        what: &'static str,
+        /// Its value.
+        path: PathBuf,
+    },
+    /// A socket path that the kernel cannot take.
+    #[error("{what}: {reason}")]
+    Socket {
+        /// Which socket.
+        what: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// An interface that no kernel has.
+    #[error(
+        "the uplink {name:?} is not an interface name: 1 to 15 bytes without `/`, `:` or space"
+    )]
+    Uplink {
+        /// Its value.
+        name: String,
+    },
+    /// Time-outs that do not nest.
+    #[error(
+        "{outer} ({longer:?}) must be longer than {inner} ({shorter:?}), or its error message \
+         never gets out"
+    )]
+    Nesting {
+        /// What waits.
+        outer: &'static str,
+        /// How long.
+        longer: Duration,
+        /// What it waits for.
+        inner: &'static str,
+        /// How long that takes.
+        shorter: Duration,
+    },
+}
+
+/// DRA driver names have at most 63 bytes (KEP-3063), other names 253.
+fn check_name(what: &'static str, name: &str, limit: usize) -> Result<(), ConfigError> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let label = |label: &str| {
+        label.starts_with(plain)
+            && label.ends_with(plain)
+            && label.chars().all(|c| plain(c) || c == '-')
+    };
+    if name.len() > limit || !name.split('.').all(label) {
+        return Err(ConfigError::Name {
+            what,
+            name: name.chars().take(80).collect(),
+            limit,
+        });
+    }
+    Ok(())
+}
+
+fn absolute(what: &'static str, path: &Path) -> Result<(), ConfigError> {
+    if path.is_absolute() {
+        return Ok(());
+    }
+    Err(ConfigError::Relative {
+        what,
+        path: path.into(),
+    })
+}
+
+fn check_socket(what: &'static str, path: &Path) -> Result<(), ConfigError> {
+    socket::check_path(path).map_err(|error| ConfigError::Socket {
+        what,
+        reason: error.to_string(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(change: impl FnOnce(&mut Config)) -> String {
+        let mut config = Config::new("node-1");
+        change(&mut config);
+        config.check().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_cluster_settings_are_sound() {
+        assert_eq!(Config::new("node-1").check(), Ok(()));
+    }
+
+    #[test]
+    fn what_cannot_work_is_named() {
+        insta::assert_snapshot!(words(|c| c.driver_name = "../x".into()), @"");
+        insta::assert_snapshot!(words(|c| c.node_name = String::new()), @"");
+        insta::assert_snapshot!(words(|c| c.state_dir = "state".into()), @"");
+        insta::assert_snapshot!(words(|c| c.uplink = "eth0:1".into()), @"");
+        insta::assert_snapshot!(words(|c| c.hook_timeout = Duration::from_secs(30)), @"");
+        insta::assert_snapshot!(words(|c| c.cni_timeout = Duration::from_secs(25)), @"");
+        insta::assert_snapshot!(
+            words(|c| c.plugin_dir = Path::new("/").join("p".repeat(110))), @"");
+    }
+}
