@@ -236,15 +236,15 @@ mod tests {
 
     #[test]
     fn bad_states_are_refused_in_words() {
-        insta::assert_snapshot!(words(b" \n"), @"");
-        insta::assert_snapshot!(words(br#"{"id":"#), @"");
-        insta::assert_snapshot!(words(b"\x7fELF"), @"");
-        insta::assert_snapshot!(words(b"[1]"), @"");
-        insta::assert_snapshot!(words(br#"{"id":"c"}"#), @"");
-        insta::assert_snapshot!(words(&vec![b'x'; MAX_STATE + 1]), @"");
+        insta::assert_snapshot!(words(b" \n"), @"the OCI state is empty: the runtime wrote nothing to the hook's stdin");
+        insta::assert_snapshot!(words(br#"{"id":"#), @"the OCI state is not JSON (EOF while parsing a value at line 1 column 6): was the hook run by an OCI runtime?");
+        insta::assert_snapshot!(words(b"\x7fELF"), @"the OCI state is not JSON (expected value at line 1 column 1): was the hook run by an OCI runtime?");
+        insta::assert_snapshot!(words(b"[1]"), @"the OCI state is not a JSON object: was the hook run by an OCI runtime?");
+        insta::assert_snapshot!(words(br#"{"id":"c"}"#), @"the OCI state names no sandbox (neither annotation io.kubernetes.cri.sandbox-id nor io.kubernetes.cri-o.SandboxID): interfaces are attached to pods, not to containers that are run by hand");
+        insta::assert_snapshot!(words(&vec![b'x'; MAX_STATE + 1]), @"the OCI state has 1048577 bytes, the limit is 1048576");
         insta::assert_snapshot!(words(br#"{"annotations":{"io.kubernetes.cri.sandbox-id":"a",
-            "io.kubernetes.cri-o.SandboxID":"b"}}"#), @"");
+            "io.kubernetes.cri-o.SandboxID":"b"}}"#), @"the OCI state names two sandboxes, a and b: a pod annotation imitates the runtime's; remove it from the pod");
         insta::assert_snapshot!(
-            words(br#"{"annotations":{"io.kubernetes.cri.sandbox-id":"../../etc\u0000"}}"#), @"");
+            words(br#"{"annotations":{"io.kubernetes.cri.sandbox-id":"../../etc\u0000"}}"#), @r#"the OCI state's sandbox id is not one a runtime makes: "../../etc""#);
     }
 }

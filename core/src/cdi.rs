@@ -201,7 +201,32 @@ mod tests {
         let cdi = dir(&temp.path().join("cdi"));
         let uid: ClaimUid = "0b5a".parse().unwrap();
         let path = cdi.write(&uid).unwrap();
-        insta::assert_snapshot!(fs::read_to_string(&path).unwrap(), @"");
+        insta::assert_snapshot!(fs::read_to_string(&path).unwrap(), @r#"
+        {
+          "cdiVersion": "0.5.0",
+          "kind": "dra.networking/claim",
+          "devices": [
+            {
+              "name": "0b5a",
+              "containerEdits": {
+                "hooks": [
+                  {
+                    "hookName": "createRuntime",
+                    "path": "/opt/ndra/bin/ndra-hook",
+                    "args": [
+                      "ndra-hook",
+                      "--claim-uid=0b5a",
+                      "--socket=/run/ndra/hook.sock",
+                      "--timeout=25000ms"
+                    ],
+                    "timeout": 30
+                  }
+                ]
+              }
+            }
+          ]
+        }
+        "#);
         assert_eq!(cdi.device_id(&uid), "dra.networking/claim=0b5a");
         assert_eq!(cdi.list(), std::slice::from_ref(&uid));
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
@@ -218,7 +243,7 @@ mod tests {
         fs::create_dir(cdi.path(&uid)).unwrap();
         let text = cdi.write(&uid).unwrap_err().to_string();
         let text = text.replace(&*temp.path().to_string_lossy(), "DIR");
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @"cannot write the CDI spec DIR/dra.networking-claim_u.json: Is a directory; check that the directory is there, writable and the one the runtime reads (containerd: cdi_spec_dirs, CRI-O: cdi_spec_dirs)");
         assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 1);
     }
 }

@@ -114,6 +114,6 @@ mod tests {
     #[test]
     fn words() {
         let error = "../../etc/passwd".parse::<ClaimUid>().unwrap_err();
-        insta::assert_snapshot!(error, @"");
+        insta::assert_snapshot!(error, @r#""../../etc/passwd" is not the UID of a claim: at most 63 letters, digits, `.`, `_` or `-`, beginning with a letter or digit; take it from `metadata.uid` of the ResourceClaim"#);
     }
 }

@@ -330,13 +330,13 @@ mod tests {
 
     #[test]
     fn what_cannot_work_is_named() {
-        insta::assert_snapshot!(words(|c| c.driver_name = "../x".into()), @"");
-        insta::assert_snapshot!(words(|c| c.node_name = String::new()), @"");
-        insta::assert_snapshot!(words(|c| c.state_dir = "state".into()), @"");
-        insta::assert_snapshot!(words(|c| c.uplink = "eth0:1".into()), @"");
-        insta::assert_snapshot!(words(|c| c.hook_timeout = Duration::from_secs(30)), @"");
-        insta::assert_snapshot!(words(|c| c.cni_timeout = Duration::from_secs(25)), @"");
+        insta::assert_snapshot!(words(|c| c.driver_name = "../x".into()), @r#"the driver name "../x" is not a DNS subdomain of at most 63 bytes: lower case letters, digits, `-` and `.`, beginning and ending with a letter or digit"#);
+        insta::assert_snapshot!(words(|c| c.node_name = String::new()), @r#"the node name "" is not a DNS subdomain of at most 253 bytes: lower case letters, digits, `-` and `.`, beginning and ending with a letter or digit"#);
+        insta::assert_snapshot!(words(|c| c.state_dir = "state".into()), @"the state directory state is not an absolute path");
+        insta::assert_snapshot!(words(|c| c.uplink = "eth0:1".into()), @r#"the uplink "eth0:1" is not an interface name: 1 to 15 bytes without `/`, `:` or space"#);
+        insta::assert_snapshot!(words(|c| c.hook_timeout = Duration::from_secs(30)), @"the runtime's time-out for the hook (30s) must be longer than the hook's own (30s), or its error message never gets out");
+        insta::assert_snapshot!(words(|c| c.cni_timeout = Duration::from_secs(25)), @"the hook's time-out (25s) must be longer than the time-out of a CNI call (25s), or its error message never gets out");
         insta::assert_snapshot!(
-            words(|c| c.plugin_dir = Path::new("/").join("p".repeat(110))), @"");
+            words(|c| c.plugin_dir = Path::new("/").join("p".repeat(110))), @"DRA socket: socket path /pppppppppppppppppppppppppppppppppppppppppppppppppppppppppppppppppppppppppppppppppppppppppppppppppppppppppppppp/dra.sock is 120 bytes long, the limit is 107: choose a shorter directory");
     }
 }
