@@ -4,7 +4,7 @@ mod node;
 mod registration;
 mod service;
 
-pub use node::{Node, NodeConfig, PreparedDevice};
+pub use node::{ClaimName, Node, NodeConfig, PreparedDevice};
 pub use registration::RegistrationService;
 pub use service::{V1, V1beta1};
 

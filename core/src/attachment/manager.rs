@@ -427,7 +427,7 @@ impl Manager {
     }
 
     /// One more attempt for an orphan; it leaves the record when it succeeds.
-    pub(crate) async fn release_orphan(&self, orphan: &Orphan) {
+    pub async fn release_orphan(&self, orphan: &Orphan) {
         let _lock = self.lock(&orphan.claim.uid).await;
         let end = Instant::now() + self.0.times.cni;
         let released = self
