@@ -9,8 +9,12 @@ pub mod claims;
 pub mod client;
 pub mod events;
 mod failure;
+mod names;
 pub mod slices;
 pub mod status;
+
+#[cfg(test)]
+mod fake;
 
 pub use ::kube::Client;
 pub use client::{ConnectError, connect};

@@ -8,15 +8,13 @@ use tokio::time::Instant;
 
 use super::backoff::Backoff;
 use super::failure::{Failure, Verdict, call};
+use super::names::is_dns_subdomain;
 
 /// How long [`get`] goes on trying. The kubelet gives a prepare call 45 s.
 pub const READ_DEADLINE: Duration = Duration::from_secs(20);
 
 /// How long one request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The longest namespace or name, in bytes.
-const MAX_NAME: usize = 253;
 
 /// Why a claim could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -63,7 +61,7 @@ pub enum ClaimReadError {
     },
     /// The API server could not be reached or was not able to answer until the deadline.
     #[error(
-        "ResourceClaim {namespace}/{name}: no answer within {within:?}, {tries} tries; the last one: {message}. Check that the API server is up and reachable from this node"
+        "ResourceClaim {namespace}/{name} not read within {within:?}, {tries} tries; the last one: {message}. Check that the API server is up and reachable from this node"
     )]
     Deadline {
         /// The claim's namespace.
@@ -157,20 +155,104 @@ fn error(namespace: &str, name: &str, failure: Failure) -> ClaimReadError {
     }
 }
 
-/// Names become part of a URL's path: nothing but what a DNS subdomain may have.
 fn check_name(what: &'static str, name: &str) -> Result<(), ClaimReadError> {
-    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
-    let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
-    if name.len() <= MAX_NAME
-        && name.chars().all(allowed)
-        && ends(name.chars().next())
-        && ends(name.chars().next_back())
-        && !name.contains("..")
-    {
+    if is_dns_subdomain(name) {
         return Ok(());
     }
     Err(ClaimReadError::BadName {
         what,
         name: name.chars().take(64).collect(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kube::fake::{Reply, api, in_turn, refusal, status};
+    use insta::assert_snapshot;
+    use serde_json::{Value, json};
+
+    fn claim() -> Value {
+        json!({
+            "apiVersion": "resource.k8s.io/v1", "kind": "ResourceClaim",
+            "metadata": { "name": "c", "namespace": "ns", "uid": "u" },
+            "spec": {},
+        })
+    }
+
+    async fn refused(reply: Reply) -> String {
+        let (client, log) = api(in_turn(vec![reply], claim()));
+        let error = get(&client, "ns", "c").await.unwrap_err();
+        assert_eq!(log.all().len(), 1, "asked again for nothing");
+        error.to_string()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_busy_or_absent_server_is_asked_again() {
+        let busy = vec![
+            refusal(429, "TooManyRequests", "slow down"),
+            refusal(500, "InternalError", "etcd"),
+            Reply::Broken,
+            Reply::Never,
+            refusal(503, "ServiceUnavailable", "starting"),
+        ];
+        let (client, log) = api(in_turn(busy, claim()));
+        let claim = get(&client, "ns", "c").await.unwrap();
+        assert_eq!(claim.metadata.uid.as_deref(), Some("u"));
+        let seen = log.all();
+        assert_eq!(seen.len(), 6);
+        assert_eq!(
+            seen[5].line(),
+            "GET /apis/resource.k8s.io/v1/namespaces/ns/resourceclaims/c"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dead_server_costs_no_more_than_the_deadline() {
+        // Tries and times vary with the jitter.
+        let mut settings = insta::Settings::clone_current();
+        settings.add_filter(r"[\d.]+m?s", "TIME");
+        settings.add_filter(r"\d+ tries", "N tries");
+        let _bound = settings.bind_to_scope();
+        let begin = Instant::now();
+        let (client, _) = api(|_| Reply::Never);
+        let within = Duration::from_secs(12);
+        let error = get_within(&client, "ns", "c", within).await.unwrap_err();
+        assert!(begin.elapsed() <= within);
+        assert_snapshot!(error, @"ResourceClaim ns/c not read within TIME, N tries; the last one: no answer from the API server within TIME. Check that the API server is up and reachable from this node");
+
+        let (client, _) = api(|_| Reply::Broken);
+        let error = get(&client, "ns", "c").await.unwrap_err();
+        assert_snapshot!(error, @"ResourceClaim ns/c not read within TIME, N tries; the last one: connection refused. Check that the API server is up and reachable from this node");
+    }
+
+    #[tokio::test]
+    async fn each_refusal_has_its_own_words() {
+        assert_snapshot!(refused(refusal(404, "NotFound", r#"resourceclaims.resource.k8s.io "c" not found"#)).await, @"ResourceClaim ns/c not found; it was deleted, or the kubelet asks for a claim of the past");
+        assert_snapshot!(refused(refusal(404, "NotFound", "the server could not find the requested resource")).await, @"ResourceClaim ns/c: the API server does not serve resourceclaims of resource.k8s.io/v1; it needs Kubernetes 1.34 or newer with that API enabled");
+        assert_snapshot!(refused(refusal(403, "Forbidden", r#"resourceclaims.resource.k8s.io "c" is forbidden: User "x" cannot get resource "resourceclaims""#)).await, @r#"ResourceClaim ns/c: the driver may not `get` `resourceclaims` (resource.k8s.io); add the verb to its ClusterRole. The API server says: resourceclaims.resource.k8s.io "c" is forbidden: User "x" cannot get resource "resourceclaims" (HTTP 403)"#);
+        assert_snapshot!(refused(refusal(400, "BadRequest", "no")).await, @"ResourceClaim ns/c cannot be read: no (HTTP 400)");
+        assert_snapshot!(refused(Reply::Json(200, json!({ "kind": 7 }))).await, @"ResourceClaim ns/c cannot be read: the answer cannot be read: invalid type: integer `7`, expected a string at line 1 column 9");
+    }
+
+    #[tokio::test]
+    async fn the_server_decides_how_long_to_wait() {
+        tokio::time::pause();
+        let mut busy = status(429, "TooManyRequests", "slow down");
+        busy["details"] = json!({ "retryAfterSeconds": 3 });
+        let (client, _) = api(in_turn(vec![Reply::Json(429, busy)], claim()));
+        let begin = Instant::now();
+        get(&client, "ns", "c").await.unwrap();
+        assert!(begin.elapsed() >= Duration::from_secs(3));
+    }
+
+    #[tokio::test]
+    async fn a_name_never_becomes_another_path() {
+        let (client, log) = api(|_| Reply::Never);
+        let error = get(&client, "ns", "../pods/x").await.unwrap_err();
+        assert_snapshot!(error, @"`../pods/x` cannot be the name of a ResourceClaim; the request is malformed");
+        let error = get(&client, "", "c").await.unwrap_err();
+        assert_snapshot!(error, @"`` cannot be the namespace of a ResourceClaim; the request is malformed");
+        assert!(log.all().is_empty());
+    }
 }

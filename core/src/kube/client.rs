@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::time::Duration;
 
+use ::kube::Client;
 use ::kube::config::{Config, KubeConfigOptions, Kubeconfig, KubeconfigError};
-use ::kube::{Client, Error};
 use hyper::header::{HeaderValue, USER_AGENT};
 
-use crate::socket::{io_text, root_cause};
+use crate::socket::io_text;
 
 /// How long a TCP connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -50,7 +50,9 @@ pub enum ConnectError {
         reason: String,
     },
     /// The client cannot be built, for example for want of a valid certificate.
-    #[error("no client for the API server at {server}: {reason}")]
+    #[error(
+        "no client for the API server at {server}: {reason}; mend the certificate, key or token that the configuration names"
+    )]
     Client {
         /// Its URL.
         server: String,
@@ -69,8 +71,16 @@ pub enum ConnectError {
 /// does not retry; its callers do, each with its own patience.
 pub async fn connect(kubeconfig: Option<&Path>, user_agent: &str) -> Result<Client, ConnectError> {
     install_crypto();
-    let agent = HeaderValue::from_str(user_agent)
-        .map_err(|_| ConnectError::UserAgent(user_agent.chars().take(64).collect()))?;
+    let agent = HeaderValue::from_str(user_agent).map_err(|_| {
+        ConnectError::UserAgent(
+            user_agent
+                .chars()
+                .take(64)
+                .collect::<String>()
+                .escape_debug()
+                .to_string(),
+        )
+    })?;
     let mut config = match kubeconfig {
         Some(path) => from_file(path).await?,
         None => in_cluster()?,
@@ -82,7 +92,7 @@ pub async fn connect(kubeconfig: Option<&Path>, user_agent: &str) -> Result<Clie
     let server = config.cluster_url.to_string();
     Client::try_from(config).map_err(|error| ConnectError::Client {
         server,
-        reason: innermost(&error),
+        reason: without_os_error(&error.to_string()),
     })
 }
 
@@ -148,10 +158,85 @@ async fn from_file(path: &Path) -> Result<Config, ConnectError> {
         .map_err(content)
 }
 
-fn innermost(error: &Error) -> String {
-    root_cause(error)
+/// `(os error 2)` differs between systems and tells a person nothing.
+fn without_os_error(text: &str) -> String {
+    match text.find(" (os error") {
+        Some(at) => {
+            let rest = text[at..].split_once(')').map_or("", |(_, rest)| rest);
+            format!("{}{rest}", &text[..at])
+        }
+        None => text.to_owned(),
+    }
 }
 
 fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use insta::assert_snapshot;
+
+    fn dir() -> tempfile::TempDir {
+        tempfile::Builder::new()
+            .prefix("nd")
+            .tempdir_in("/tmp")
+            .unwrap()
+    }
+
+    async fn words(dir: &tempfile::TempDir, path: &Path) -> String {
+        let error = connect(Some(path), "ndra-test").await.err().unwrap();
+        let error = error.to_string();
+        error.replace(&dir.path().display().to_string(), "DIR")
+    }
+
+    async fn words_for(content: &str) -> String {
+        let dir = dir();
+        let path = dir.path().join("config");
+        std::fs::write(&path, content).unwrap();
+        words(&dir, &path).await
+    }
+
+    fn kubeconfig(server: &str, user: &str) -> String {
+        format!(
+            r#"{{"apiVersion":"v1","kind":"Config","current-context":"c",
+            "contexts":[{{"name":"c","context":{{"cluster":"k","user":"u"}}}}],
+            "clusters":[{{"name":"k","cluster":{{"server":"{server}"}}}}],
+            "users":[{{"name":"u","user":{user}}}]}}"#
+        )
+    }
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_used_is_named_with_the_mend() {
+        let dir = dir();
+        assert_snapshot!(words(&dir, &dir.path().join("none")).await, @"kubeconfig DIR/none: No such file or directory; name a readable kubeconfig file");
+        assert_snapshot!(words(&dir, dir.path()).await, @"kubeconfig DIR: is not a regular file; name a readable kubeconfig file");
+        let binary = dir.path().join("binary");
+        std::fs::write(&binary, [0xff, 0x00, 0xfe]).unwrap();
+        assert_snapshot!(words(&dir, &binary).await, @"kubeconfig DIR/binary: Invalid UTF-8; name a readable kubeconfig file");
+        let big = dir.path().join("big");
+        std::fs::write(&big, vec![b' '; 1024 * 1024 + 1]).unwrap();
+        assert_snapshot!(words(&dir, &big).await, @"kubeconfig DIR/big: has 1048577 bytes, more than the 1048576 that any kubeconfig needs; name a readable kubeconfig file");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_leads_nowhere_is_named_with_the_reason() {
+        assert_snapshot!(words_for("").await, @"kubeconfig DIR/config: has no current-context; `kubectl --kubeconfig DIR/config config view` shows what it says");
+        assert_snapshot!(words_for("{").await, @"kubeconfig DIR/config: not a kubeconfig: unclosed bracket '{' at line 1, column 1; `kubectl --kubeconfig DIR/config config view` shows what it says");
+        assert_snapshot!(words_for("apiVersion: v1\nkind: Config\n").await, @"kubeconfig DIR/config: has no current-context; `kubectl --kubeconfig DIR/config config view` shows what it says");
+        assert_snapshot!(words_for("current-context: gone\n").await, @"kubeconfig DIR/config: failed to load current context: gone; `kubectl --kubeconfig DIR/config config view` shows what it says");
+        assert_snapshot!(words_for(&kubeconfig("not a url", "{}")).await, @"kubeconfig DIR/config: failed to parse cluster url: invalid uri character; `kubectl --kubeconfig DIR/config config view` shows what it says");
+        assert_snapshot!(words_for(&kubeconfig("https://x", r#"{"client-certificate":"/nonexistent/c","client-key":"/nonexistent/k"}"#)).await, @r#"no client for the API server at https://x/: Failed to infer provided configuration: failed to load client certificate: failed to read file '"/nonexistent/c"': No such file or directory; mend the certificate, key or token that the configuration names"#);
+    }
+
+    #[tokio::test]
+    async fn a_good_file_needs_no_server_yet() {
+        let dir = dir();
+        let path = dir.path().join("config");
+        std::fs::write(&path, kubeconfig("http://127.0.0.1:1", "{}")).unwrap();
+        assert!(connect(Some(&path), "ndra/1 (test)").await.is_ok());
+        let error = connect(Some(&path), "nd\nra").await.err().unwrap();
+        assert_snapshot!(error, @r#"`nd\nra` cannot be sent as the user agent; use printable ASCII"#);
+    }
 }

@@ -17,15 +17,13 @@ use tokio_util::task::TaskTracker;
 
 use super::backoff::Backoff;
 use super::failure::{Failure, Verdict, call, clipped};
+use super::names::{MAX_NAME, is_dns_subdomain};
 
 /// Events that wait to be sent; more are dropped with a log line.
 const QUEUE: usize = 256;
 
 /// The longest message that the API server accepts, in bytes.
 const MAX_MESSAGE: usize = 1024;
-
-/// The longest object name, in bytes.
-const MAX_NAME: usize = 253;
 
 /// How long the same words on the same pod count as one Event.
 const SERIES: Duration = Duration::from_secs(600);
@@ -88,7 +86,7 @@ pub struct EventPoster {
     queue: mpsc::Sender<Post>,
     stop: CancellationToken,
     kill: CancellationToken,
-    tasks: TaskTracker,
+    task: TaskTracker,
     _guard: DropGuard,
 }
 
@@ -107,17 +105,18 @@ impl EventPoster {
             sent: HashMap::new(),
         };
         let killed = kill.clone();
-        let tasks = TaskTracker::new();
-        tasks.spawn(async move {
-            let _ = killed.run_until_cancelled_owned(worker.run()).await;
+        let task = TaskTracker::new();
+        task.spawn(async move {
+            let _ = killed
+                .run_until_cancelled_owned(Box::pin(worker.run()))
+                .await;
         });
-        tasks.close();
         Self {
             queue,
             stop,
-            tasks,
-            _guard: kill.clone().drop_guard(),
-            kill,
+            kill: kill.clone(),
+            task,
+            _guard: kill.drop_guard(),
         }
     }
 
@@ -132,6 +131,15 @@ impl EventPoster {
         message: impl Into<String>,
     ) {
         let message = clipped(message.into(), MAX_MESSAGE);
+        if !is_dns_subdomain(&pod.namespace) || !is_dns_subdomain(&pod.name) {
+            tracing::warn!(
+                ?pod,
+                reason,
+                message,
+                "Event dropped: no pod can have this name"
+            );
+            return;
+        }
         let post = Post {
             pod,
             kind,
@@ -153,13 +161,11 @@ impl EventPoster {
     /// Sends what waits, for at most `flush`, and ends.
     pub async fn stop(&self, flush: Duration) {
         self.stop.cancel();
-        if tokio::time::timeout(flush, self.tasks.wait())
-            .await
-            .is_err()
-        {
+        self.task.close();
+        if tokio::time::timeout(flush, self.task.wait()).await.is_err() {
             tracing::warn!(waited = ?flush, "Events were left unsent at the end");
             self.kill.cancel();
-            self.tasks.wait().await;
+            self.task.wait().await;
         }
     }
 }
@@ -346,3 +352,6 @@ fn words(failure: &Failure) -> String {
         _ => failure.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests;

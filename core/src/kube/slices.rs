@@ -8,8 +8,8 @@ use ::kube::runtime::watcher;
 use ::kube::{Api, Client};
 use k8s_openapi::api::resource::v1::{Device, DeviceAttribute, ResourceSlice};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
 
 use super::failure::{Failure, Verdict};
 
@@ -129,7 +129,7 @@ pub fn slots(n: usize, uplink: &str) -> Vec<Device> {
 pub struct Publisher {
     published: watch::Receiver<Published>,
     stop: CancellationToken,
-    task: JoinHandle<()>,
+    task: TaskTracker,
     _guard: DropGuard,
 }
 
@@ -144,8 +144,11 @@ impl Publisher {
         let stop = CancellationToken::new();
         let worker = sync::Worker::new(client, config, devices, state);
         let token = stop.clone();
-        let task = tokio::spawn(async move {
-            let _ = token.run_until_cancelled_owned(worker.run()).await;
+        let task = TaskTracker::new();
+        task.spawn(async move {
+            let _ = token
+                .run_until_cancelled_owned(Box::pin(worker.run()))
+                .await;
         });
         Self {
             published,
@@ -161,9 +164,10 @@ impl Publisher {
     }
 
     /// Ends the publishing. The slices stay.
-    pub async fn stop(mut self) {
+    pub async fn stop(&self) {
         self.stop.cancel();
-        let _ = (&mut self.task).await;
+        self.task.close();
+        self.task.wait().await;
     }
 }
 
@@ -203,3 +207,6 @@ fn only(slice: &ResourceSlice) -> DeleteParams {
         ..DeleteParams::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

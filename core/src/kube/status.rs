@@ -17,6 +17,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use self::patch::Device;
+use super::names::is_dns_subdomain;
 use crate::claim::DeviceKey;
 use crate::event::{ClaimRef, Recorder};
 use crate::gate::Gate;
@@ -127,6 +128,10 @@ impl StatusWriter {
     /// Says what became of a device. The newest state wins; states in between may never
     /// be written. A state that is already the newest causes no write.
     pub fn set(&self, claim: &ClaimRef, key: DeviceKey, state: DeviceState) {
+        if !is_dns_subdomain(&claim.namespace) || !is_dns_subdomain(&claim.name) {
+            tracing::warn!(?claim, "claim status dropped: no claim can have this name");
+            return;
+        }
         let mut claims = self.shared.claims();
         let entry = entry(&mut claims, claim);
         let since = match entry.devices.get(&key) {
@@ -185,7 +190,7 @@ impl StatusWriter {
     }
 
     /// Writes what waits, for at most `flush`, and ends.
-    pub async fn stop(self, flush: Duration) {
+    pub async fn stop(&self, flush: Duration) {
         if !self.flush(flush).await {
             let unwritten: Vec<String> = self
                 .shared
@@ -221,3 +226,6 @@ fn entry<'a>(claims: &'a mut HashMap<String, Claim>, claim: &ClaimRef) -> &'a mu
     entry.forgotten = false;
     entry
 }
+
+#[cfg(test)]
+mod tests;

@@ -55,8 +55,8 @@ impl Stored {
 /// carry their index as a hexadecimal prefix of the name, and all of them the same
 /// generation; `highest` is the highest seen so far.
 ///
-/// The generation rises when more than one call is needed, so that the scheduler never
-/// takes a half-written pool for a whole one.
+/// The generation rises when slices come or go or more than one changes, so that the
+/// scheduler never takes a half-written pool for a whole one.
 pub(super) fn plan(
     config: &PublisherConfig,
     current: Vec<ResourceSlice>,
@@ -122,7 +122,11 @@ pub(super) fn plan(
                 .is_some_and(|slice| !same(slice, part, newest))
         })
         .count();
-    plan.generation = if missing == 0 && changed <= 1 && newest >= 1 {
+    let shrinks = plan
+        .delete
+        .iter()
+        .any(|slice| slice.spec.pool.name == config.node && slice.spec.pool.generation == newest);
+    plan.generation = if missing == 0 && changed <= 1 && !shrinks && newest >= 1 {
         newest
     } else {
         newest.max(highest).saturating_add(1)

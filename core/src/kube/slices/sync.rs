@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::plan::{self, Plan, Stored};
 use super::{PublishError, Published, PublisherConfig, SLICES};
 use crate::kube::backoff::Backoff;
-use crate::kube::failure::{Verdict, call};
+use crate::kube::failure::{Failure, Verdict, call};
 
 /// How long one request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -148,8 +148,12 @@ impl Worker {
         let devices = self.devices.borrow_and_update().clone();
         let current = list(&self.api, &self.config).await?;
         self.known = current.iter().filter_map(identity).collect();
+        for slice in &current {
+            if slice.spec.pool.name == self.config.node {
+                self.highest = self.highest.max(slice.spec.pool.generation);
+            }
+        }
         let plan = plan::plan(&self.config, current, &devices, &self.stored, self.highest);
-        self.highest = self.highest.max(plan.generation);
         let wrote = !plan.is_empty();
         let (generation, slices) = (plan.generation, plan.count);
         if wrote {
@@ -203,6 +207,7 @@ impl Worker {
 
     fn wrote(&mut self, sent: &ResourceSlice, stored: &ResourceSlice) {
         self.known.extend(identity(stored));
+        self.highest = self.highest.max(stored.spec.pool.generation);
         let devices = |slice: &ResourceSlice| slice.spec.devices.clone().unwrap_or_default();
         if self.stored.learn(&devices(sent), &devices(stored)) {
             tracing::warn!(
@@ -238,7 +243,7 @@ impl Worker {
         tracing::warn!(
             driver = self.config.driver,
             node = self.config.node,
-            error = %crate::socket::root_cause(&error),
+            error = watch_words(error),
             "watch of ResourceSlices broken, beginning anew"
         );
     }
@@ -263,6 +268,17 @@ impl Worker {
             news
         });
     }
+}
+
+pub(super) fn watch_words(error: watcher::Error) -> String {
+    use watcher::Error;
+    let (verb, failure) = match error {
+        Error::InitialListFailed(error) => ("list", error),
+        Error::WatchStartFailed(error) | Error::WatchFailed(error) => ("watch", error),
+        Error::WatchError(status) => ("watch", ::kube::Error::Api(status)),
+        other => return other.to_string(),
+    };
+    PublishError::new(verb, SLICES, &Failure::from(failure)).to_string()
 }
 
 async fn sleep_until(due: Option<Instant>) {

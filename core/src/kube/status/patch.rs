@@ -181,3 +181,107 @@ fn encoded_len(value: &Value) -> usize {
         .count();
     text.len() + escaped * 5 + separators * 3
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(state: DeviceState) -> Value {
+        let key = DeviceKey {
+            pool: "p".into(),
+            device: "d".into(),
+            share_id: Some("s".into()),
+        };
+        let since = Timestamp::UNIX_EPOCH;
+        entry("drv", &key, &Device { state, since })
+    }
+
+    fn ready(ips: &[&str], cni_result: Value) -> Value {
+        one(DeviceState::Ready {
+            interface: "net1".into(),
+            mac: None,
+            ips: ips.iter().map(|ip| ip.parse().unwrap()).collect(),
+            cni_result,
+        })
+    }
+
+    #[test]
+    fn addresses_are_unique_canonical_and_not_too_many() {
+        let entry = ready(
+            &[
+                "10.0.0.5/24",
+                "2001:DB8::0:5/64",
+                "10.0.0.5/24",
+                "::ffff:10.0.0.6/120",
+            ],
+            json!({}),
+        );
+        assert_eq!(
+            entry["networkData"],
+            json!({ "interfaceName": "net1", "ips": ["10.0.0.5/24", "2001:db8::5/64", "10.0.0.6/24"] })
+        );
+        assert_eq!(entry["shareID"], "s");
+        let many: Vec<String> = (0..20).map(|i| format!("10.0.0.{i}/24")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let ips = ready(&many, json!({}))["networkData"]["ips"].clone();
+        assert_eq!(ips.as_array().unwrap().len(), MAX_IPS);
+    }
+
+    #[test]
+    fn a_long_result_keeps_what_a_reader_needs() {
+        let fits = json!({ "cniVersion": "1.1.0", "x": "y".repeat(MAX_DATA - 29) });
+        assert_eq!(fits.to_string().len(), MAX_DATA);
+        assert_eq!(data(&fits), fits);
+        let long = json!({
+            "cniVersion": "1.1.0",
+            "interfaces": [{ "name": "net1", "mac": "02:00:00:00:00:01", "junk": "y".repeat(MAX_DATA) }],
+            "ips": [{ "address": "10.0.0.5/24", "interface": 0 }],
+            "dns": { "search": ["z".repeat(100)] },
+        });
+        assert_eq!(
+            data(&long),
+            json!({
+                "truncated": true,
+                "cniVersion": "1.1.0",
+                "interfaces": [{ "name": "net1", "mac": "02:00:00:00:00:01" }],
+                "ips": [{ "interface": 0, "address": "10.0.0.5/24" }],
+            })
+        );
+    }
+
+    #[test]
+    fn data_is_a_short_object_whatever_the_plugin_said() {
+        let interface = json!({ "name": "n".repeat(100), "sandbox": "/run/netns/x" });
+        let hostile = [
+            json!({ "interfaces": vec![interface; 1000], "ips": "none" }),
+            json!({ "cniVersion": "v".repeat(20_000), "routes": [1, [], null] }),
+            json!({ "x": "<".repeat(MAX_DATA / 6 + 1) }),
+            json!([1, 2, 3]),
+            json!("text"),
+            Value::Null,
+        ];
+        for result in hostile {
+            let data = data(&result);
+            assert!(encoded_len(&data) <= MAX_DATA);
+            assert_eq!(data["truncated"], true);
+        }
+    }
+
+    #[test]
+    fn a_condition_is_one_that_the_server_takes() {
+        let failed = |reason: &str, message: &str| {
+            one(DeviceState::Failed {
+                reason: reason.into(),
+                message: message.into(),
+            })["conditions"][0]
+                .clone()
+        };
+        assert_eq!(failed("NoUplink", "m")["reason"], "NoUplink");
+        for bad in ["", "no uplink", "1st", "A:", "ä"] {
+            assert_eq!(failed(bad, "m")["reason"], "Failed");
+        }
+        let long = failed("A", &"é".repeat(MAX_MESSAGE));
+        assert!(long["message"].as_str().unwrap().len() <= MAX_MESSAGE);
+        assert_eq!(long["lastTransitionTime"], "1970-01-01T00:00:00Z");
+    }
+}
