@@ -80,10 +80,12 @@ pub struct AttachmentPlan {
     pub if_name: Option<String>,
     /// The network to attach to.
     pub network: ConfigList,
-    /// Addresses asked for, on top of what the configuration says.
+    /// Addresses asked for; with static IPAM in place of those that the configuration has.
+    /// A plugin of `network` declares the capability `ips` when there are any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ips: Vec<IpNet>,
-    /// The MAC address asked for, lower case with colons.
+    /// The MAC address asked for, lower case with colons. A plugin of `network` declares the
+    /// capability `mac` then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<String>,
     /// Further CNI arguments.

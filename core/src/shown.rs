@@ -31,6 +31,15 @@ pub fn kind(value: &serde_json::Value) -> &'static str {
     }
 }
 
+/// What to do where a string is expected and this stands.
+pub fn as_string(value: &serde_json::Value) -> &'static str {
+    match value {
+        serde_json::Value::Bool(_) | serde_json::Value::Number(_) => "put the value in quotes",
+        serde_json::Value::Null => "write a value, or remove the field",
+        _ => "write one string",
+    }
+}
+
 fn head(text: &str, max: usize) -> (String, bool) {
     // A misplaced zero-width or direction mark would change how the rest reads.
     let escaped = text

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use serde_json::Value;
 
 use super::problem::Problem;
-use crate::shown::{kind, quoted};
+use crate::shown::{as_string, kind, quoted};
 
 /// IFNAMSIZ without the final zero byte.
 const MAX_IF_NAME: usize = 15;
@@ -278,7 +278,7 @@ pub(super) fn string<'a>(
         problems.push(Problem::new(
             path,
             format!("must be a string, not {}", kind(value)),
-            "put the value in quotes",
+            as_string(value),
         ));
     }
     text

@@ -107,3 +107,6 @@ fn names(plan: &ClaimPlan) -> impl Iterator<Item = &str> {
 fn full_name(claim: &ClaimRef) -> String {
     format!("{}/{}", plain(&claim.namespace), plain(&claim.name))
 }
+
+#[cfg(test)]
+mod tests;

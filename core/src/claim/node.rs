@@ -63,7 +63,8 @@ pub(super) fn wanted(selector: &NodeSelector) -> String {
                 .collect();
             match requirement.operator.as_str() {
                 "In" => format!("node {}", values.join(" or ")),
-                operator => format!("a node {} {}", plain(operator), values.join(", ")),
+                "NotIn" => format!("any node but {}", values.join(" and ")),
+                _ => "no node".into(),
             }
         })
         .take(4)

@@ -88,17 +88,18 @@ fn read(value: &Value, policy: &Policy, problems: &mut Vec<Problem>) -> Paramete
     for key in map.keys().filter(|key| !FIELDS.contains(&key.as_str())) {
         problems.push(unknown(key));
     }
-    let given = |key| map.get(key).filter(|value: &&Value| !value.is_null());
-    if let Some(value) = given("ifName") {
+    // A null is refused like any other wrong value: in YAML it is what is left of a value that
+    // slipped out of its indentation, and to ignore it would attach another network.
+    if let Some(value) = map.get("ifName") {
         parameters.if_name = fields::if_name(value, "ifName", problems);
     }
-    if let Some(value) = given("ips") {
+    if let Some(value) = map.get("ips") {
         parameters.ips = fields::ips(value, "ips", problems);
     }
-    if let Some(value) = given("mac") {
+    if let Some(value) = map.get("mac") {
         parameters.mac = fields::mac(value, "mac", problems);
     }
-    if let Some(value) = given("cniArgs") {
+    if let Some(value) = map.get("cniArgs") {
         parameters.cni_args = fields::cni_args(value, "cniArgs", problems);
     }
     if let Some(value) = map.get("config") {
@@ -160,9 +161,9 @@ fn fits(value: &Value, max: usize) -> bool {
 
 fn is(map: &Map<String, Value>, key: &str, expected: &str, problems: &mut Vec<Problem>) -> bool {
     let message = match map.get(key) {
-        None | Some(Value::Null) => format!("{key} is missing"),
+        None | Some(Value::Null) => "is missing".to_owned(),
         Some(Value::String(text)) if text == expected => return true,
-        Some(Value::String(text)) => format!("{key} {} is unknown", quoted(text)),
+        Some(Value::String(text)) => format!("{} is unknown", quoted(text)),
         Some(other) => format!("must be a string, not {}", kind(other)),
     };
     problems.push(Problem::new(
@@ -190,7 +191,9 @@ fn nearest(key: &str) -> Option<&'static str> {
     FIELDS
         .into_iter()
         .map(|field| (distance(&key, &field.to_lowercase()), field))
-        .filter(|(distance, field)| *distance <= field.len() / 3)
+        .filter(|(distance, field)| {
+            *distance <= field.len() / 3 || key.starts_with(&field.to_lowercase())
+        })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, field)| field)
 }
@@ -210,3 +213,6 @@ fn distance(a: &str, b: &str) -> usize {
     }
     row[b.len()]
 }
+
+#[cfg(test)]
+mod tests;

@@ -291,16 +291,40 @@ pub(super) fn config_in_claim() -> Problem {
 
 /// Where the owner of a configuration edits it: the allocation holds a copy.
 fn path(claim: &ResourceClaim, index: usize, entry: &DeviceAllocationConfiguration) -> String {
-    let written = claim.spec.devices.as_ref().and_then(|devices| {
-        let mut configs = devices.config.iter().flatten();
-        configs
-            .position(|config| config.opaque == entry.opaque && config.requests == entry.requests)
-    });
-    match written {
-        Some(index) if entry.source != "FromClass" => {
-            format!("spec.devices.config[{index}].opaque.parameters")
+    let copy = format!("status.allocation.devices.config[{index}].opaque.parameters");
+    if entry.source == "FromClass" {
+        return match class(claim, entry) {
+            Some(class) => format!("DeviceClass {}, {copy}", plain(class)),
+            None => format!("DeviceClass, {copy}"),
+        };
+    }
+    let devices = claim.spec.devices.as_ref();
+    let mut written = devices
+        .and_then(|devices| devices.config.as_ref())
+        .into_iter()
+        .flatten();
+    match written
+        .position(|config| config.opaque == entry.opaque && config.requests == entry.requests)
+    {
+        Some(index) => format!("spec.devices.config[{index}].opaque.parameters"),
+        None => copy,
+    }
+}
+
+/// The class that a configuration came from: that of the request it was copied for.
+fn class<'a>(claim: &'a ResourceClaim, entry: &DeviceAllocationConfiguration) -> Option<&'a str> {
+    let name = entry.requests.as_ref()?.first()?;
+    let (main, sub) = name
+        .split_once('/')
+        .map_or((name.as_str(), None), |(main, sub)| (main, Some(sub)));
+    let mut requests = claim.spec.devices.as_ref()?.requests.iter().flatten();
+    let request = requests.find(|request| request.name == main)?;
+    match sub {
+        None => Some(&request.exactly.as_ref()?.device_class_name),
+        Some(sub) => {
+            let mut subs = request.first_available.iter().flatten();
+            Some(&subs.find(|request| request.name == sub)?.device_class_name)
         }
-        _ => format!("status.allocation.devices.config[{index}].opaque.parameters"),
     }
 }
 
@@ -410,3 +434,6 @@ fn distinct_names(attachments: &[AttachmentPlan], places: &[Option<String>]) -> 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -68,13 +68,18 @@ const MAX_LISTED: usize = 8;
 
 /// Problems in one line, the first ones in full.
 pub(super) fn line(problems: &[Problem]) -> String {
-    let mut parts: Vec<String> = problems
-        .iter()
-        .take(MAX_LISTED)
-        .map(Problem::to_string)
-        .collect();
-    if problems.len() > MAX_LISTED {
-        parts.push(format!("and {} more problems", problems.len() - MAX_LISTED));
+    let mut line = String::new();
+    for problem in problems.iter().take(MAX_LISTED) {
+        match line.chars().last() {
+            None => {}
+            Some('?') => line.push_str(" Also "),
+            Some(_) => line.push_str(". Also "),
+        }
+        line.push_str(&problem.to_string());
     }
-    parts.join(". Also ")
+    if problems.len() > MAX_LISTED {
+        let more = problems.len() - MAX_LISTED;
+        line.push_str(&format!(" (and {more} more problems)"));
+    }
+    line
 }

@@ -192,3 +192,6 @@ fn check(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

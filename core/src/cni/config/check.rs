@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::keys::{self, join};
 use super::{ConfigError, ConfigFault, ConfigList, DEFAULT_VERSION, Policy, VERSIONS};
-use crate::shown::{kind, quoted};
+use crate::shown::{as_string, kind, quoted};
 
 /// How deep objects and lists may be nested, the outermost included.
 pub const MAX_DEPTH: usize = 32;
@@ -209,7 +209,7 @@ fn plugin_type(
     errors: &mut Errors,
 ) {
     let Value::String(name) = value else {
-        errors.push(field, ConfigFault::NotAString { found: kind(value) });
+        errors.push(field, not_a_string(value));
         return;
     };
     let shown = quoted(name);
@@ -245,14 +245,16 @@ fn version(value: Option<Value>, errors: &mut Errors) -> Option<String> {
                 shown: quoted(&version),
             },
         ),
-        Some(other) => errors.push(
-            "cniVersion",
-            ConfigFault::NotAString {
-                found: kind(&other),
-            },
-        ),
+        Some(other) => errors.push("cniVersion", not_a_string(&other)),
     }
     None
+}
+
+fn not_a_string(value: &Value) -> ConfigFault {
+    ConfigFault::NotAString {
+        found: kind(value),
+        mend: as_string(value),
+    }
 }
 
 /// Outer `None`: wrong. Inner `None`: not given.
@@ -269,12 +271,7 @@ fn name(value: Option<Value>, errors: &mut Errors) -> Option<Option<String>> {
                 shown: quoted(&name),
             },
         ),
-        Some(other) => errors.push(
-            "name",
-            ConfigFault::NotAString {
-                found: kind(&other),
-            },
-        ),
+        Some(other) => errors.push("name", not_a_string(&other)),
     }
     None
 }
@@ -339,3 +336,6 @@ fn canonical(value: &Value, text: &mut String) {
         other => text.push_str(&other.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -62,7 +62,10 @@ pub enum ConfigFault {
     #[error("{shown} is not a network name")]
     BadName { shown: String },
     #[error("must be a string, not {found}")]
-    NotAString { found: &'static str },
+    NotAString {
+        found: &'static str,
+        mend: &'static str,
+    },
     #[error("is set by the caller of the plugins, never by a configuration")]
     Reserved,
     #[error("the key {shown} would be read as `{known}`, because plugins ignore case")]
@@ -123,7 +126,7 @@ impl ConfigFault {
                 "use at most 128 letters, digits, `.`, `_` or `-`, beginning with a letter or digit"
                     .into()
             }
-            Self::NotAString { .. } => "put the value in quotes".into(),
+            Self::NotAString { mend, .. } => (*mend).into(),
             Self::Reserved => "remove it".into(),
             Self::Case { known, .. } => format!("write `{known}`"),
             Self::SameKey { .. } => "keep one of them".into(),

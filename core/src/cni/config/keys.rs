@@ -28,6 +28,9 @@ const KNOWN: [&str; 14] = [
     "loadOnlyInlinedPlugins",
 ];
 
+/// The longest path that a message shows in full, in bytes.
+const MAX_FIELD: usize = 256;
+
 /// Appends what is wrong with the keys of `value` and of everything in it.
 /// The caller has bounded the depth.
 pub(super) fn check(value: &Value, field: &str, errors: &mut Vec<ConfigError>) {
@@ -68,13 +71,17 @@ pub(super) fn check(value: &Value, field: &str, errors: &mut Vec<ConfigError>) {
     }
 }
 
-/// A field inside another one.
+/// A field inside another one. Keys are the author's to choose: long paths are cut.
 pub(super) fn join(field: &str, key: &str) -> String {
     let key = crate::shown::plain(key);
-    if field.is_empty() {
+    if field.is_empty() && key.len() <= MAX_FIELD {
         key
-    } else {
+    } else if field.len() + key.len() < MAX_FIELD {
         format!("{field}.{key}")
+    } else if field.ends_with('…') {
+        field.to_owned()
+    } else {
+        format!("{field}.…")
     }
 }
 
