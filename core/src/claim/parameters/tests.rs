@@ -54,9 +54,9 @@ fn nothing_given_stays_nothing() {
 #[test]
 fn kinds_that_are_not_ours() {
     insta::assert_snapshot!(refused(&json!(null)), @"the parameters are not an object but null; write {apiVersion: dra.networking/v1alpha1, kind: CNIConfig, …}");
-    insta::assert_snapshot!(refused(&json!({})), @"apiVersion: apiVersion is missing; write `apiVersion: dra.networking/v1alpha1`. Also kind: kind is missing; write `kind: CNIConfig`");
-    insta::assert_snapshot!(refused(&json!({"apiVersion": "v2", "kind": KIND, "x": 1})), @r#"apiVersion: apiVersion "v2" is unknown; write `apiVersion: dra.networking/v1alpha1`"#);
-    insta::assert_snapshot!(refused(&json!({"apiVersion": API_VERSION, "kind": "Pod"})), @r#"kind: kind "Pod" is unknown; write `kind: CNIConfig`"#);
+    insta::assert_snapshot!(refused(&json!({})), @"apiVersion: is missing; write `apiVersion: dra.networking/v1alpha1`. Also kind: is missing; write `kind: CNIConfig`");
+    insta::assert_snapshot!(refused(&json!({"apiVersion": "v2", "kind": KIND, "x": 1})), @r#"apiVersion: "v2" is unknown; write `apiVersion: dra.networking/v1alpha1`"#);
+    insta::assert_snapshot!(refused(&json!({"apiVersion": API_VERSION, "kind": "Pod"})), @r#"kind: "Pod" is unknown; write `kind: CNIConfig`"#);
     insta::assert_snapshot!(refused(&json!({"apiVersion": 1, "kind": KIND})), @"apiVersion: must be a string, not a number; write `apiVersion: dra.networking/v1alpha1`");
 }
 
@@ -64,8 +64,8 @@ fn kinds_that_are_not_ours() {
 fn unknown_fields() {
     insta::assert_snapshot!(why(json!({"ifname": "net1"})), @r#"the field "ifname" is unknown; did you mean ifName?"#);
     insta::assert_snapshot!(why(json!({"ip": ["10.0.0.5/24"]})), @r#"the field "ip" is unknown; did you mean ips?"#);
-    insta::assert_snapshot!(why(json!({"macAddress": "02:00:00:00:00:01"})), @r#"the field "macAddress" is unknown; remove it; the fields are apiVersion, kind, ifName, config, ips, mac, cniArgs"#);
-    insta::assert_snapshot!(why(json!({"cniargs": {}, "konfig": {}})), @r#"the field "cniargs" is unknown; did you mean cniArgs?. Also the field "konfig" is unknown; did you mean config?"#);
+    insta::assert_snapshot!(why(json!({"macAddress": "02:00:00:00:00:01"})), @r#"the field "macAddress" is unknown; did you mean mac?"#);
+    insta::assert_snapshot!(why(json!({"cniargs": {}, "konfig": {}})), @r#"the field "cniargs" is unknown; did you mean cniArgs? Also the field "konfig" is unknown; did you mean config?"#);
     insta::assert_snapshot!(why(json!({"\u{1b}[2J": 1})), @r#"the field "\u{1b}[2J" is unknown; remove it; the fields are apiVersion, kind, ifName, config, ips, mac, cniArgs"#);
 }
 
@@ -124,7 +124,7 @@ fn addresses() {
 /// What YAML makes of a value that slipped out of its indentation.
 #[test]
 fn nulls() {
-    insta::assert_snapshot!(why(json!({"ifName": null, "ips": null, "mac": null, "cniArgs": null, "config": null})), @"");
+    insta::assert_snapshot!(why(json!({"ifName": null, "ips": null, "mac": null, "cniArgs": null, "config": null})), @"ifName: must be a string, not null; write a value, or remove the field. Also ips: must be a list, not null; write for example [10.0.0.5/24]. Also mac: must be a string, not null; write a value, or remove the field. Also cniArgs: must be an object, not null; write for example {KEY: value}. Also config: the CNI configuration is not an object but null; write a configuration list {cniVersion, name, plugins} or one plugin's {type, …}");
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn mac_addresses() {
     insta::assert_snapshot!(why(json!({"mac": "+2:00:00:00:00:01"})), @r#"mac: "+2:00:00:00:00:01" is not a MAC address of six octets; write for example 02:00:00:00:00:01"#);
     insta::assert_snapshot!(why(json!({"mac": "00:00:00:00:00:00"})), @"mac: the MAC address is zero; write for example 02:00:00:00:00:01, or leave mac out");
     insta::assert_snapshot!(why(json!({"mac": "ff:ff:ff:ff:ff:ff"})), @r#"mac: "ff:ff:ff:ff:ff:ff" is a multicast MAC address; make its first octet even, for example 02"#);
-    insta::assert_snapshot!(why(json!({"mac": {}})), @"mac: must be a string, not an object; put the value in quotes");
+    insta::assert_snapshot!(why(json!({"mac": {}})), @"mac: must be a string, not an object; write one string");
 }
 
 #[test]

@@ -246,7 +246,7 @@ fn node_selectors() {
         planned(&claim(ALLOCATED, selector, fits), &EXPECTED);
     }
     insta::assert_snapshot!(why(selector, term("matchFields", "metadata.name", "In", &["node-2"])), @"ResourceClaim shop/storage-net: status.allocation.nodeSelector: allocated for node node-2, this is node node-1; delete the pod, so that it is scheduled again with its claim");
-    insta::assert_snapshot!(why(selector, term("matchExpressions", label, "NotIn", &["node-1"])), @"ResourceClaim shop/storage-net: status.allocation.nodeSelector: allocated for a node NotIn node-1, this is node node-1; delete the pod, so that it is scheduled again with its claim");
+    insta::assert_snapshot!(why(selector, term("matchExpressions", label, "NotIn", &["node-1"])), @"ResourceClaim shop/storage-net: status.allocation.nodeSelector: allocated for any node but node-1, this is node node-1; delete the pod, so that it is scheduled again with its claim");
     insta::assert_snapshot!(why(selector, json!({"nodeSelectorTerms": [{}]})), @"ResourceClaim shop/storage-net: status.allocation.nodeSelector: allocated for no node, this is node node-1; delete the pod, so that it is scheduled again with its claim");
 }
 
@@ -325,8 +325,8 @@ fn one_name_for_several_devices() {
         );
         error.expect_err("refused").to_string()
     };
-    insta::assert_snapshot!(refused(json!(["plain"])), @"ResourceClaim shop/mixed: status.allocation.devices.config[2].opaque.parameters.ifName: request plain has 2 devices, which cannot all be named fast0; make one request for each with an ifName of its own, or leave ifName out");
-    insta::assert_snapshot!(refused(json!([])), @"ResourceClaim shop/mixed: status.allocation.devices.config[2].opaque.parameters.ifName: the requests net and plain both ask for the interface name fast0; give each its own ifName (with `requests` of the configuration), or leave ifName out");
+    insta::assert_snapshot!(refused(json!(["plain"])), @"ResourceClaim shop/mixed: DeviceClass macvlan, status.allocation.devices.config[2].opaque.parameters.ifName: request plain has 2 devices, which cannot all be named fast0; make one request for each with an ifName of its own, or leave ifName out");
+    insta::assert_snapshot!(refused(json!([])), @"ResourceClaim shop/mixed: DeviceClass, status.allocation.devices.config[2].opaque.parameters.ifName: the requests net and plain both ask for the interface name fast0; give each its own ifName (with `requests` of the configuration), or leave ifName out");
 }
 
 /// Whatever an API server might send in place of any part of a claim: no panic.

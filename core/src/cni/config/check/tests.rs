@@ -146,7 +146,7 @@ fn names() {
     insta::assert_snapshot!(why(json!({"name": "../x", "type": "macvlan"})), @r#"name: "../x" is not a network name; use at most 128 letters, digits, `.`, `_` or `-`, beginning with a letter or digit"#);
     insta::assert_snapshot!(why(json!({"name": "", "type": "macvlan"})), @r#"name: "" is not a network name; use at most 128 letters, digits, `.`, `_` or `-`, beginning with a letter or digit"#);
     insta::assert_snapshot!(why(json!({"name": "x".repeat(129), "type": "macvlan"})), @r#"name: "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…" (129 bytes) is not a network name; use at most 128 letters, digits, `.`, `_` or `-`, beginning with a letter or digit"#);
-    insta::assert_snapshot!(why(json!({"name": ["x"], "type": "macvlan"})), @"name: must be a string, not a list; put the value in quotes");
+    insta::assert_snapshot!(why(json!({"name": ["x"], "type": "macvlan"})), @"name: must be a string, not a list; write one string");
 }
 
 #[test]
