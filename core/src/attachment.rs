@@ -1,9 +1,11 @@
 //! One interface in one pod: its life from plan to release, and its record on disk.
 
+mod error;
 mod manager;
 mod network;
 mod orphan;
 pub mod record;
+mod report;
 
 use std::path::PathBuf;
 
@@ -14,11 +16,12 @@ use crate::cni::CniResult;
 use crate::event::ClaimRef;
 use crate::kube::PodRef;
 
-pub(crate) use manager::device_state;
-pub use manager::{AttachError, Manager, Times};
+pub use error::AttachError;
+pub use manager::{Manager, Times};
 pub use network::{Network, NetworkError};
 pub use orphan::Orphan;
 pub(crate) use orphan::work_off;
+pub(crate) use report::device_state;
 
 /// Where an attachment is, or was to be, made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

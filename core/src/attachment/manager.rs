@@ -9,15 +9,15 @@ use serde_json::json;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::record::{RecordError, Store};
-use super::{Attachment, Network, NetworkError, Orphan, Place, PreparedClaim, State};
+use super::record::Store;
+use super::report::{Report, addresses, mac};
+use super::{AttachError, Attachment, Network, NetworkError, Orphan, Place, PreparedClaim, State};
 use crate::claim::{AttachmentPlan, ClaimUid, Consumer};
 use crate::cni::CniResult;
 use crate::cri::{Cri, CriError, Sandbox};
 use crate::event::{Actor, ClaimRef, Recorder, Step, Subject};
-use crate::kube::claims::{self, ClaimReadError};
-use crate::kube::events::EventKind;
-use crate::kube::{DeviceState, EventPoster, PodRef, StatusWriter};
+use crate::kube::claims;
+use crate::kube::{EventPoster, StatusWriter};
 
 /// How long the parts of an attach and a release may take.
 #[derive(Clone, Copy, Debug)]
@@ -32,84 +32,6 @@ pub struct Times {
     pub release: Duration,
 }
 
-/// Why a container may not start.
-#[derive(Debug, thiserror::Error)]
-pub enum AttachError {
-    /// The kubelet never prepared the claim here, or has unprepared it.
-    #[error(
-        "the claim is not prepared on this node: its CDI device outlived it; delete the pod so \
-         that the kubelet prepares the claim again"
-    )]
-    NotPrepared,
-    /// A pod that still runs has the claim.
-    #[error(
-        "claim {claim} is in use by pod {first}; an interface belongs to one pod: give pod \
-         {second} a claim of its own, for instance by a ResourceClaimTemplate"
-    )]
-    InUse {
-        /// `namespace/name` of the claim.
-        claim: String,
-        /// Who has it.
-        first: PodRef,
-        /// Who wants it.
-        second: PodRef,
-    },
-    /// The pod is not among those the claim is reserved for.
-    #[error(
-        "claim {claim} is not reserved for pod {pod} (UID {}): the pod's container asks for a \
-         device of somebody else's claim", pod.uid
-    )]
-    NotReserved {
-        /// `namespace/name` of the claim.
-        claim: String,
-        /// The pod.
-        pod: PodRef,
-    },
-    /// The reservation had to be looked up and could not be.
-    #[error("cannot tell whether claim {claim} is reserved for pod {pod}: {source}")]
-    Reservation {
-        /// `namespace/name` of the claim.
-        claim: String,
-        /// The pod.
-        pod: PodRef,
-        /// Why.
-        source: ClaimReadError,
-    },
-    /// The runtime gives no namespace.
-    #[error(transparent)]
-    Cri(#[from] CriError),
-    /// The record cannot be written.
-    #[error(transparent)]
-    Record(#[from] RecordError),
-    /// ADD failed.
-    #[error("claim {claim}: {if_name} could not be attached to pod {pod}: {source}")]
-    Add {
-        /// `namespace/name` of the claim.
-        claim: String,
-        /// The interface.
-        if_name: String,
-        /// The pod.
-        pod: PodRef,
-        /// Why.
-        source: NetworkError,
-    },
-    /// What an earlier ADD left in this sandbox could not be cleared away.
-    #[error(
-        "claim {claim}: what an earlier attempt left of {if_name} in pod {pod} could not be \
-         removed: {source}"
-    )]
-    Debris {
-        /// `namespace/name` of the claim.
-        claim: String,
-        /// The interface.
-        if_name: String,
-        /// The pod.
-        pod: PodRef,
-        /// Why.
-        source: NetworkError,
-    },
-}
-
 /// Attaches and detaches interfaces. Clones share everything.
 #[derive(Clone)]
 pub struct Manager(Arc<Inner>);
@@ -119,8 +41,7 @@ struct Inner {
     cri: Cri,
     network: Network,
     client: Client,
-    status: Arc<StatusWriter>,
-    events: Arc<EventPoster>,
+    report: Report,
     recorder: Recorder,
     times: Times,
     /// One lock a claim: prepare, attach and release of one claim never overlap.
@@ -150,8 +71,7 @@ impl Manager {
             cri,
             network,
             client,
-            status,
-            events,
+            report: Report { status, events },
             recorder,
             times,
             locks: Mutex::default(),
@@ -165,7 +85,7 @@ impl Manager {
 
     /// Where statuses go.
     pub(crate) fn status(&self) -> &StatusWriter {
-        &self.0.status
+        &self.0.report.status
     }
 
     /// Waits until nobody else works on this claim.
@@ -202,24 +122,32 @@ impl Manager {
             Ok(sandbox) => sandbox,
             Err(error) => {
                 if let CriError::HostNetwork { pod } = &error {
-                    self.tell(&claim, pod, &error.to_string());
+                    self.0.report.tell(&claim, pod, &error.to_string());
                 }
-                self.failed(&claim, &error.to_string());
+                self.failed(&claim.claim.uid, &error.to_string());
                 return Err(error.into());
             }
         };
         let attached = self.attach_all(&claim, &sandbox).await;
         if let Err(error) = &attached {
-            self.tell(&claim, &sandbox.pod, &error.to_string());
+            self.0.report.tell(&claim, &sandbox.pod, &error.to_string());
             // The status belongs to whoever has the claim.
             if !matches!(
                 error,
                 AttachError::InUse { .. } | AttachError::NotReserved { .. }
             ) {
-                self.failed(&claim, &error.to_string());
+                self.failed(&claim.claim.uid, &error.to_string());
             }
         }
         attached
+    }
+
+    /// Marks as failed what is not attached: the record knows what is by now.
+    fn failed(&self, uid: &str, message: &str) {
+        let claim = self.0.store.read(|record| record.claims.get(uid).cloned());
+        if let Some(claim) = claim {
+            self.0.report.failed(&claim, message);
+        }
     }
 
     async fn attach_all(
@@ -375,7 +303,9 @@ impl Manager {
                     .store
                     .change(|record| set(record, uid, index, made))
                     .await?;
-                self.ready(&claim.claim, &attachment.plan, &place, &result);
+                self.0
+                    .report
+                    .ready(&claim.claim, &attachment.plan, &place, &result);
                 Ok(())
             }
             Err(source) => {
@@ -548,67 +478,6 @@ impl Manager {
         orphan.last_error = Some(error.to_string());
         orphan
     }
-
-    fn ready(&self, claim: &ClaimRef, plan: &AttachmentPlan, place: &Place, result: &CniResult) {
-        let ips = addresses(result, place);
-        info!(claim = %claim.uid, interface = %place.if_name, pod = %place.pod, ?ips, "attached");
-        self.0.status.set(
-            claim,
-            plan.device.clone(),
-            device_state(&place.if_name, result),
-        );
-        let shown = if ips.is_empty() {
-            "no address".to_owned()
-        } else {
-            ips.join(", ")
-        };
-        self.0.events.post(
-            place.pod.clone(),
-            EventKind::Normal,
-            "InterfaceAttached",
-            format!(
-                "{} ({shown}) attached for claim {}",
-                place.if_name, claim.name
-            ),
-        );
-    }
-
-    fn failed(&self, claim: &PreparedClaim, message: &str) {
-        warn!(claim = %claim.claim.uid, error = message, "not attached");
-        for attachment in &claim.attachments {
-            // One of several that was made stays made.
-            let made = self.0.store.read(|record| {
-                record
-                    .claims
-                    .get(&claim.claim.uid)
-                    .and_then(|held| {
-                        held.attachments
-                            .iter()
-                            .find(|a| a.plan.device == attachment.plan.device)
-                    })
-                    .is_some_and(|a| matches!(a.state, State::Attached { .. }))
-            });
-            if !made {
-                self.0.status.set(
-                    &claim.claim,
-                    attachment.plan.device.clone(),
-                    DeviceState::Failed {
-                        reason: "AttachFailed".into(),
-                        message: message.into(),
-                    },
-                );
-            }
-        }
-    }
-
-    fn tell(&self, claim: &PreparedClaim, pod: &PodRef, message: &str) {
-        self.0.events.post(
-            pod.clone(),
-            EventKind::Warning,
-            "InterfaceAttachFailed",
-            format!("claim {}: {message}", claim.claim.name),
-        );
-    }
 }
 
 fn set(record: &mut super::record::Record, uid: &str, index: usize, state: State) {
@@ -631,25 +500,5 @@ fn subject(claim: &ClaimRef, place: &Place) -> Subject {
         pod: Some(place.pod.to_string()),
         sandbox: Some(place.sandbox.clone()),
         container: None,
-    }
-}
-
-fn addresses(result: &CniResult, place: &Place) -> Vec<String> {
-    let addresses = result.addresses(&place.if_name);
-    addresses.iter().map(ToString::to_string).collect()
-}
-
-fn mac(result: &CniResult, if_name: &str) -> Option<String> {
-    let interface = result.container_interface(if_name)?;
-    (!interface.mac.is_empty()).then(|| interface.mac.clone())
-}
-
-/// What `status.devices` says of an interface that is there.
-pub(crate) fn device_state(if_name: &str, result: &CniResult) -> DeviceState {
-    DeviceState::Ready {
-        interface: if_name.to_owned(),
-        mac: mac(result, if_name),
-        ips: result.addresses(if_name),
-        cni_result: json!(result),
     }
 }

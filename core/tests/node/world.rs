@@ -271,7 +271,13 @@ pub fn claim(uid: &str, if_name: Option<&str>, pods: &[&str]) -> Value {
 
 /// Sandboxes that the stand-in runtime knows, by id.
 #[derive(Clone, Default)]
-pub struct Sandboxes(Arc<Mutex<BTreeMap<String, (String, bool, bool)>>>);
+pub struct Sandboxes(Arc<Mutex<BTreeMap<String, Sandbox>>>);
+
+struct Sandbox {
+    pod_uid: String,
+    ready: bool,
+    host_network: bool,
+}
 
 impl Sandboxes {
     pub fn run(&self, id: &str, pod_uid: &str) {
@@ -286,9 +292,13 @@ impl Sandboxes {
         self.set(id, pod_uid, true, true);
     }
 
-    fn set(&self, id: &str, pod_uid: &str, ready: bool, host: bool) {
-        let mut all = self.0.lock().unwrap();
-        all.insert(id.into(), (pod_uid.into(), ready, host));
+    fn set(&self, id: &str, pod_uid: &str, ready: bool, host_network: bool) {
+        let sandbox = Sandbox {
+            pod_uid: pod_uid.into(),
+            ready,
+            host_network,
+        };
+        self.0.lock().unwrap().insert(id.into(), sandbox);
     }
 }
 
@@ -331,12 +341,13 @@ runtime! {
 impl Sandboxes {
     fn answer(&self, id: &str) -> Result<PodSandboxStatusResponse, Status> {
         let all = self.0.lock().unwrap();
-        let Some((uid, ready, host)) = all.get(id) else {
+        let Some(sandbox) = all.get(id) else {
             return Err(Status::not_found(
                 "an error occurred when try to find sandbox",
             ));
         };
-        let namespaces = if *host {
+        let uid = &sandbox.pod_uid;
+        let namespaces = if sandbox.host_network {
             json!([{ "type": "pid" }])
         } else {
             json!([{ "type": "network", "path": format!("/run/netns/{id}") }])
@@ -351,7 +362,7 @@ impl Sandboxes {
                     namespace: "default".into(),
                     attempt: 0,
                 }),
-                state: i32::from(!ready),
+                state: i32::from(!sandbox.ready),
                 ..Default::default()
             }),
             info: [("info".to_owned(), info.to_string())].into(),
@@ -382,10 +393,6 @@ impl Api {
         let name = pod["metadata"]["name"].as_str().unwrap();
         let path = format!("/api/v1/namespaces/default/pods/{name}");
         self.0.lock().unwrap().objects.insert(path, pod);
-    }
-
-    pub fn clear(&self) {
-        self.0.lock().unwrap().objects.clear();
     }
 
     /// From now on every request fails as if the server were overloaded.
