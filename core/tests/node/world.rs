@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kube::client::Body;
-use ndra_core::attachment::record::{Record, Store};
+use ndra_core::attachment::record::{Record, RecordError, Store};
 use ndra_core::attachment::{Manager, Network, Times};
 use ndra_core::cdi::{CdiDir, HookCommand};
 use ndra_core::claim::{ClaimUid, Defaults};
@@ -105,7 +105,7 @@ impl World {
             "node-1",
         ));
         let manager = Manager::new(
-            Store::open(&path.join("state"), "dra.networking", boot).unwrap(),
+            take_over(&path.join("state"), boot).await,
             Cri::new(&path.join("cri.sock"), Duration::from_secs(5)).unwrap(),
             Network::Direct(Executor::new(vec![path.join("bin")], path.join("cache"))),
             client.clone(),
@@ -220,6 +220,16 @@ impl World {
             }
         }
         (ends, fails)
+    }
+}
+
+/// A predecessor that crashed may still be writing its last change.
+async fn take_over(state: &Path, boot: &str) -> Store {
+    loop {
+        match Store::open(state, "dra.networking", boot) {
+            Err(RecordError::InUse { .. }) => tokio::task::yield_now().await,
+            opened => return opened.unwrap(),
+        }
     }
 }
 
