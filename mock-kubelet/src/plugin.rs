@@ -1,0 +1,11 @@
+//! DRA plugins: found by their registration sockets, registered, watched, and lost.
+
+mod connection;
+mod handshake;
+mod registry;
+mod slices;
+mod store;
+
+pub(crate) use registry::{register_all, watch_directory};
+pub(crate) use store::{Instance, Plugins};
+pub use store::{Plugin, PluginStatus};
