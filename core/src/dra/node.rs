@@ -1,7 +1,7 @@
 //! Prepares and unprepares claims on this node, whatever version the kubelet speaks.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -69,8 +69,8 @@ pub struct Node {
     events: Arc<EventPoster>,
     recorder: Recorder,
     tasks: tokio_util::task::TaskTracker,
-    /// Interface names are given out in one place at a time.
-    naming: Arc<tokio::sync::Mutex<()>>,
+    /// Claims whose names are decided and not yet in the record.
+    naming: Arc<Mutex<Vec<ClaimPlan>>>,
 }
 
 impl Node {
@@ -111,7 +111,6 @@ impl Node {
             (name, span, plan)
         }))
         .await;
-        let naming = self.naming.lock().await;
         let (mut plans, mut spans) = (Vec::new(), Vec::new());
         for (name, span, plan) in planned {
             match plan {
@@ -125,7 +124,7 @@ impl Node {
                 }
             }
         }
-        let refused = self.name_interfaces(&mut plans);
+        let (refused, _named) = self.name_interfaces(&mut plans);
         let done = join_all(plans.into_iter().zip(spans).map(|(plan, mut span)| {
             let refusal = refused.get(&plan.claim.uid).cloned();
             async move {
@@ -142,7 +141,6 @@ impl Node {
             }
         }))
         .await;
-        drop(naming);
         answers.extend(done);
         answers
     }
@@ -185,33 +183,37 @@ impl Node {
     }
 
     /// Finds contradictions between claims and gives names to interfaces without one.
-    /// Returns the refusals by claim UID.
-    fn name_interfaces(&self, plans: &mut [ClaimPlan]) -> BTreeMap<String, String> {
-        let held: Vec<ClaimPlan> = self.manager.store().read(|record| {
-            record
-                .claims
-                .values()
-                .filter(|held| plans.iter().all(|plan| plan.claim.uid != held.claim.uid))
-                .map(PreparedClaim::plan)
-                .collect()
+    /// Returns the refusals by claim UID, and what keeps the names taken until the claims
+    /// are in the record: calls overlap.
+    fn name_interfaces(&self, plans: &mut [ClaimPlan]) -> (BTreeMap<String, String>, Named) {
+        let mut pending = self.naming.lock().unwrap_or_else(PoisonError::into_inner);
+        let store = self.manager.store();
+        let new: BTreeSet<String> = plans.iter().map(|plan| plan.claim.uid.clone()).collect();
+        let recorded = store.read(|record| {
+            let claims = record.claims.values().map(PreparedClaim::plan);
+            claims.collect::<Vec<_>>()
         });
         // A claim that is prepared again keeps its names.
         for plan in plans.iter_mut() {
-            self.manager.store().read(|record| {
-                let Some(held) = record.claims.get(&plan.claim.uid) else {
-                    return;
-                };
-                for attachment in &mut plan.attachments {
-                    let same = held
-                        .attachments
-                        .iter()
-                        .find(|other| other.plan.device == attachment.device);
-                    if let (None, Some(same)) = (&attachment.if_name, same) {
-                        attachment.if_name.clone_from(&same.plan.if_name);
-                    }
+            let Some(held) = recorded
+                .iter()
+                .find(|held| held.claim.uid == plan.claim.uid)
+            else {
+                continue;
+            };
+            for attachment in &mut plan.attachments {
+                let mut same = held.attachments.iter();
+                let same = same.find(|other| other.device == attachment.device);
+                if let (None, Some(same)) = (&attachment.if_name, same) {
+                    attachment.if_name.clone_from(&same.if_name);
                 }
-            });
+            }
         }
+        let held: Vec<ClaimPlan> = recorded
+            .into_iter()
+            .chain(pending.iter().cloned())
+            .filter(|held| !new.contains(&held.claim.uid))
+            .collect();
         let refused = claim::conflicts(plans, held.iter());
         // Claims of one pod share its names; claims of different pods do not meet.
         for index in 0..plans.len() {
@@ -228,10 +230,19 @@ impl Node {
                 .collect();
             claim::assign_names(std::slice::from_mut(plan), &taken);
         }
-        refused
+        let accepted = plans
+            .iter()
+            .filter(|plan| !refused.contains_key(&plan.claim.uid));
+        pending.extend(accepted.cloned());
+        drop(pending);
+        let named = Named {
+            naming: self.naming.clone(),
+            uids: new,
+        };
+        let refused = refused
             .into_iter()
-            .map(|(uid, error)| (uid, error.to_string()))
-            .collect()
+            .map(|(uid, error)| (uid, error.to_string()));
+        (refused.collect(), named)
     }
 
     /// Records the claim and writes its CDI spec.
@@ -400,6 +411,20 @@ impl Node {
                 );
             }
         });
+    }
+}
+
+/// Keeps names taken while their claims are on the way into the record, also when the
+/// caller gives up.
+struct Named {
+    naming: Arc<Mutex<Vec<ClaimPlan>>>,
+    uids: BTreeSet<String>,
+}
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        let mut pending = self.naming.lock().unwrap_or_else(PoisonError::into_inner);
+        pending.retain(|plan| !self.uids.contains(&plan.claim.uid));
     }
 }
 
