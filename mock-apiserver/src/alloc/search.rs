@@ -1,0 +1,322 @@
+//! The search for devices that satisfy all requests of all claims at once.
+
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::inventory::{Device, DeviceId, Inventory, Pool};
+use super::request::{Alternative, Amount, Classes, Wanted};
+use super::{Refusal, result};
+use crate::object::{at, name, namespace};
+
+/// The most devices one claim can have.
+pub(super) const RESULTS: usize = 32;
+
+/// Steps the search may take before it gives up.
+const STEPS: usize = 200_000;
+
+/// One chosen device.
+#[derive(Debug, Clone)]
+pub(super) struct Chosen<'a> {
+    pub(super) device: &'a Device,
+    /// Index of the request in its claim.
+    pub(super) request: usize,
+    /// Index of the alternative in its request.
+    pub(super) alternative: usize,
+}
+
+/// Finds devices on `node` for all of `claims`. Returns one `status.allocation` a claim.
+pub(crate) fn allocate(
+    node: &Value,
+    claims: &[Arc<Value>],
+    classes: &Classes,
+    inventory: &Inventory,
+) -> Result<Vec<Value>, Refusal> {
+    let wanted: Vec<Wanted> = claims
+        .iter()
+        .map(|claim| Wanted::of(claim, classes))
+        .collect::<Result<_, _>>()?;
+    let pools = inventory.pools(node);
+    let search = Search {
+        claims,
+        wanted: &wanted,
+        pools: &pools,
+        taken: &inventory.taken,
+        matches: RefCell::default(),
+    };
+    let mut state = State {
+        chosen: vec![Vec::new(); claims.len()],
+        used: BTreeSet::new(),
+        steps: 0,
+    };
+    if !search.request(&mut state, 0, 0)? {
+        return Err(Refusal::NoDevices);
+    }
+    Ok(claims
+        .iter()
+        .zip(&wanted)
+        .zip(&state.chosen)
+        .map(|((claim, wanted), chosen)| result::allocation(claim, wanted, chosen, name(node)))
+        .collect())
+}
+
+struct Search<'a> {
+    claims: &'a [Arc<Value>],
+    wanted: &'a [Wanted],
+    pools: &'a [Pool],
+    taken: &'a BTreeSet<DeviceId>,
+    /// Whether an alternative selects a device: known once, true for the whole search.
+    matches: RefCell<HashMap<(usize, usize, usize, DeviceId), bool>>,
+}
+
+struct State<'a> {
+    chosen: Vec<Vec<Chosen<'a>>>,
+    used: BTreeSet<DeviceId>,
+    steps: usize,
+}
+
+/// The place of an alternative: claim, request, alternative.
+type Place = (usize, usize, usize);
+
+impl<'a> Search<'a> {
+    /// Satisfies a request and all that follow it.
+    fn request(
+        &self,
+        state: &mut State<'a>,
+        claim: usize,
+        request: usize,
+    ) -> Result<bool, Refusal> {
+        let Some(wanted) = self.wanted.get(claim) else {
+            return Ok(true);
+        };
+        let Some(asked) = wanted.requests.get(request) else {
+            return self.request(state, claim + 1, 0);
+        };
+        for (index, alternative) in asked.alternatives.iter().enumerate() {
+            let place = (claim, request, index);
+            let done = match alternative.amount {
+                Amount::Exactly(count) => self.devices(state, place, alternative, count, (0, 0))?,
+                Amount::All => self.all_devices(state, place, alternative)?,
+            };
+            if done {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Chooses `missing` more devices, beginning with the candidate at `from`.
+    fn devices(
+        &self,
+        state: &mut State<'a>,
+        place: Place,
+        alternative: &Alternative,
+        missing: usize,
+        from: (usize, usize),
+    ) -> Result<bool, Refusal> {
+        state.steps += 1;
+        if state.steps > STEPS {
+            let claim = &self.claims[place.0];
+            let why = format!(
+                "claim {}/{}: too many possible ways to allocate it; ask for fewer devices or constraints",
+                namespace(claim),
+                name(claim)
+            );
+            return Err(Refusal::Because(why));
+        }
+        let (claim, request, _) = place;
+        if missing == 0 {
+            return self.request(state, claim, request + 1);
+        }
+        if state.chosen[claim].len() + missing > RESULTS {
+            return Ok(false);
+        }
+        for (pool_index, pool) in self
+            .pools
+            .iter()
+            .enumerate()
+            .skip(from.0)
+            .filter(|(_, pool)| !pool.incomplete)
+        {
+            let first = if pool_index == from.0 { from.1 } else { 0 };
+            for (index, device) in pool.devices.iter().enumerate().skip(first) {
+                if !self.is_free(state, place, alternative, device)
+                    || !self.selects(place, alternative, device)?
+                {
+                    continue;
+                }
+                if !self.choose(state, place, alternative, device) {
+                    continue;
+                }
+                // Devices of one request are interchangeable, so only later ones are tried next.
+                if self.devices(
+                    state,
+                    place,
+                    alternative,
+                    missing - 1,
+                    (pool_index, index + 1),
+                )? {
+                    return Ok(true);
+                }
+                self.release(state, place, alternative, device);
+            }
+        }
+        Ok(false)
+    }
+
+    fn all_devices(
+        &self,
+        state: &mut State<'a>,
+        place: Place,
+        alternative: &Alternative,
+    ) -> Result<bool, Refusal> {
+        let (claim, request, _) = place;
+        let mut matching = Vec::new();
+        for pool in self.pools {
+            if pool.incomplete {
+                let claim = &self.claims[claim];
+                let why = format!(
+                    "claim {}/{}, request {}: asks for all devices, but resource pool {} is currently being updated",
+                    namespace(claim),
+                    name(claim),
+                    alternative.name,
+                    pool.name
+                );
+                return Err(Refusal::Because(why));
+            }
+            for device in &pool.devices {
+                if self.selects(place, alternative, device)? {
+                    matching.push(device);
+                }
+            }
+        }
+        if matching.is_empty() || state.chosen[claim].len() + matching.len() > RESULTS {
+            return Ok(false);
+        }
+        let mut taken = Vec::new();
+        for device in matching {
+            if !self.is_free(state, place, alternative, device)
+                || !self.choose(state, place, alternative, device)
+            {
+                break;
+            }
+            taken.push(device);
+        }
+        let complete = taken.len() == self.count(place, alternative)?;
+        if complete && self.request(state, claim, request + 1)? {
+            return Ok(true);
+        }
+        for device in taken.into_iter().rev() {
+            self.release(state, place, alternative, device);
+        }
+        Ok(false)
+    }
+
+    fn count(&self, place: Place, alternative: &Alternative) -> Result<usize, Refusal> {
+        let mut count = 0;
+        for device in self.pools.iter().flat_map(|pool| &pool.devices) {
+            count += usize::from(self.selects(place, alternative, device)?);
+        }
+        Ok(count)
+    }
+
+    fn is_free(
+        &self,
+        state: &State<'a>,
+        place: Place,
+        alternative: &Alternative,
+        device: &Device,
+    ) -> bool {
+        if alternative.admin {
+            // Admin access shares a device with anybody, but not twice in one claim.
+            !state.chosen[place.0]
+                .iter()
+                .any(|chosen| chosen.device.id == device.id)
+        } else {
+            !self.taken.contains(&device.id) && !state.used.contains(&device.id)
+        }
+    }
+
+    fn selects(
+        &self,
+        place: Place,
+        alternative: &Alternative,
+        device: &Device,
+    ) -> Result<bool, Refusal> {
+        let key = (place.0, place.1, place.2, device.id.clone());
+        if let Some(known) = self.matches.borrow().get(&key) {
+            return Ok(*known);
+        }
+        let selects = alternative.selects(device)?;
+        self.matches.borrow_mut().insert(key, selects);
+        Ok(selects)
+    }
+
+    /// Adds the device if the claim's constraints allow it.
+    fn choose(
+        &self,
+        state: &mut State<'a>,
+        place: Place,
+        alternative: &Alternative,
+        device: &'a Device,
+    ) -> bool {
+        let (claim, request, index) = place;
+        let wanted = &self.wanted[claim];
+        let allowed = wanted
+            .constraints
+            .iter()
+            .filter(|rule| rule.concerns(&alternative.name))
+            .all(|rule| {
+                let Some(value) = rule.value(device) else {
+                    return false;
+                };
+                state.chosen[claim].iter().all(|other| {
+                    let other_name =
+                        &wanted.requests[other.request].alternatives[other.alternative].name;
+                    !rule.concerns(other_name) || rule.value(other.device) == Some(value)
+                })
+            });
+        if allowed {
+            state.chosen[claim].push(Chosen {
+                device,
+                request,
+                alternative: index,
+            });
+            if !alternative.admin {
+                state.used.insert(device.id.clone());
+            }
+        }
+        allowed
+    }
+
+    fn release(
+        &self,
+        state: &mut State<'a>,
+        place: Place,
+        alternative: &Alternative,
+        device: &Device,
+    ) {
+        state.chosen[place.0].pop();
+        if !alternative.admin {
+            state.used.remove(&device.id);
+        }
+    }
+}
+
+/// The DeviceClasses by name.
+pub(crate) fn classes(all: Vec<Arc<Value>>) -> Classes {
+    all.into_iter()
+        .map(|class| (name(&class).to_owned(), class))
+        .collect()
+}
+
+/// Whether a claim that is allocated can be used on a node.
+pub(crate) fn fits(claim: &Value, node: &Value) -> bool {
+    let selector = at(claim, &["status", "allocation", "nodeSelector"]);
+    selector.is_null() || super::nodes::terms_match(selector, node)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,240 @@
+//! The table of the kinds that are served, so that everything else can be generic.
+
+/// One served kind: where it lives in the API and which of the common behaviours it has.
+#[derive(Debug)]
+pub(crate) struct Resource {
+    /// API group; empty for the core group.
+    pub(crate) group: &'static str,
+    pub(crate) version: &'static str,
+    pub(crate) plural: &'static str,
+    pub(crate) singular: &'static str,
+    pub(crate) kind: &'static str,
+    pub(crate) short_names: &'static [&'static str],
+    pub(crate) namespaced: bool,
+    /// Has a `/status` subresource, so that each side ignores the other's part.
+    pub(crate) status: bool,
+    /// `metadata.generation` counts the changes of the spec.
+    pub(crate) generation: bool,
+    /// Served from a CustomResourceDefinition: stricter updates, no strategic merge.
+    pub(crate) custom: bool,
+    /// A DELETE that removes at once answers with the object instead of a Status.
+    pub(crate) returns_deleted: bool,
+    /// Where the objects are stored. Two kinds may share a table, as both Event kinds do.
+    pub(crate) table: usize,
+}
+
+impl Resource {
+    /// `v1` or `resource.k8s.io/v1`.
+    pub(crate) fn api_version(&self) -> String {
+        if self.group.is_empty() {
+            self.version.to_owned()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
+    }
+
+    /// `pods` or `resourceclaims.resource.k8s.io`, as error messages name it.
+    pub(crate) fn qualified(&self) -> String {
+        if self.group.is_empty() {
+            self.plural.to_owned()
+        } else {
+            format!("{}.{}", self.plural, self.group)
+        }
+    }
+
+    /// `Pod` or `ResourceClaim.resource.k8s.io`, as validation messages name it.
+    pub(crate) fn qualified_kind(&self) -> String {
+        if self.group.is_empty() {
+            self.kind.to_owned()
+        } else {
+            format!("{}.{}", self.kind, self.group)
+        }
+    }
+
+    pub(crate) fn is(&self, other: &Resource) -> bool {
+        self.table == other.table
+    }
+}
+
+const BASE: Resource = Resource {
+    group: "",
+    version: "v1",
+    plural: "",
+    singular: "",
+    kind: "",
+    short_names: &[],
+    namespaced: true,
+    status: false,
+    generation: false,
+    custom: false,
+    returns_deleted: false,
+    table: 0,
+};
+
+const DRA: Resource = Resource {
+    group: "resource.k8s.io",
+    returns_deleted: true,
+    ..BASE
+};
+
+pub(crate) static PODS: Resource = Resource {
+    plural: "pods",
+    singular: "pod",
+    kind: "Pod",
+    short_names: &["po"],
+    status: true,
+    generation: true,
+    returns_deleted: true,
+    table: 0,
+    ..BASE
+};
+pub(crate) static NODES: Resource = Resource {
+    plural: "nodes",
+    singular: "node",
+    kind: "Node",
+    short_names: &["no"],
+    namespaced: false,
+    status: true,
+    table: 1,
+    ..BASE
+};
+pub(crate) static NAMESPACES: Resource = Resource {
+    plural: "namespaces",
+    singular: "namespace",
+    kind: "Namespace",
+    short_names: &["ns"],
+    namespaced: false,
+    status: true,
+    table: 2,
+    ..BASE
+};
+/// Both Event kinds are one set of objects in two dresses, stored in this one.
+pub(crate) static EVENTS: Resource = Resource {
+    plural: "events",
+    singular: "event",
+    kind: "Event",
+    short_names: &["ev"],
+    table: 3,
+    ..BASE
+};
+pub(crate) static EVENTS_V1: Resource = Resource {
+    group: "events.k8s.io",
+    plural: "events",
+    singular: "event",
+    kind: "Event",
+    short_names: &["ev"],
+    table: 3,
+    ..BASE
+};
+pub(crate) static CLAIMS: Resource = Resource {
+    plural: "resourceclaims",
+    singular: "resourceclaim",
+    kind: "ResourceClaim",
+    status: true,
+    generation: true,
+    table: 4,
+    ..DRA
+};
+pub(crate) static TEMPLATES: Resource = Resource {
+    plural: "resourceclaimtemplates",
+    singular: "resourceclaimtemplate",
+    kind: "ResourceClaimTemplate",
+    table: 5,
+    ..DRA
+};
+pub(crate) static SLICES: Resource = Resource {
+    plural: "resourceslices",
+    singular: "resourceslice",
+    kind: "ResourceSlice",
+    namespaced: false,
+    generation: true,
+    table: 6,
+    ..DRA
+};
+pub(crate) static CLASSES: Resource = Resource {
+    plural: "deviceclasses",
+    singular: "deviceclass",
+    kind: "DeviceClass",
+    namespaced: false,
+    generation: true,
+    table: 7,
+    ..DRA
+};
+pub(crate) static NETWORK_ATTACHMENTS: Resource = Resource {
+    group: "k8s.cni.cncf.io",
+    plural: "network-attachment-definitions",
+    singular: "network-attachment-definition",
+    kind: "NetworkAttachmentDefinition",
+    short_names: &["net-attach-def"],
+    generation: true,
+    custom: true,
+    table: 8,
+    ..BASE
+};
+
+/// Number of object tables the store keeps.
+pub(crate) const TABLES: usize = 9;
+
+/// All served kinds, in the order discovery lists them.
+pub(crate) static ALL: [&Resource; 10] = [
+    &EVENTS,
+    &NAMESPACES,
+    &NODES,
+    &PODS,
+    &EVENTS_V1,
+    &CLASSES,
+    &CLAIMS,
+    &TEMPLATES,
+    &SLICES,
+    &NETWORK_ATTACHMENTS,
+];
+
+/// The served kind behind a path's group, version and plural.
+pub(crate) fn by_path(group: &str, version: &str, plural: &str) -> Option<&'static Resource> {
+    ALL.into_iter()
+        .find(|r| r.group == group && r.version == version && r.plural == plural)
+}
+
+/// The served kind behind an object's `apiVersion` and `kind`.
+pub(crate) fn by_kind(api_version: &str, kind: &str) -> Option<&'static Resource> {
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    ALL.into_iter()
+        .find(|r| r.group == group && r.version == version && r.kind == kind)
+}
+
+/// The first served kind of that plural name, of whatever group.
+pub(crate) fn by_plural(plural: &str) -> Option<&'static Resource> {
+    ALL.into_iter().find(|r| r.plural == plural)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_table_has_one_stored_kind() {
+        for table in 0..TABLES {
+            let kinds: Vec<_> = ALL
+                .iter()
+                .filter(|r| r.table == table)
+                .map(|r| r.kind)
+                .collect();
+            assert!(!kinds.is_empty(), "table {table} is used by nobody");
+            assert!(
+                kinds.windows(2).all(|pair| pair[0] == pair[1]),
+                "table {table} mixes {kinds:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn kinds_are_found_both_ways() {
+        for resource in ALL {
+            let by_path = by_path(resource.group, resource.version, resource.plural).unwrap();
+            let by_kind = by_kind(&resource.api_version(), resource.kind).unwrap();
+            assert_eq!(by_path.kind, resource.kind);
+            assert_eq!(by_kind.group, resource.group);
+        }
+        assert!(by_path("apps", "v1", "statefulsets").is_none());
+    }
+}

@@ -1,0 +1,184 @@
+//! Reading what a client sends, which is never trusted to be small or sound.
+
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, header};
+use serde_json::Value;
+
+use crate::error::{ApiError, Result};
+use crate::resource::Resource;
+
+/// The largest body, in bytes, as a real API server has it.
+pub(super) const LIMIT: usize = 3 * 1024 * 1024;
+
+/// The deepest nesting of a document.
+const DEPTH: usize = 100;
+
+/// How a body is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Json,
+    Yaml,
+}
+
+pub(super) async fn read(body: Body) -> Result<Bytes> {
+    axum::body::to_bytes(body, LIMIT).await.map_err(|error| {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+        while let Some(current) = cause {
+            if current.to_string().contains("length limit") {
+                return ApiError::too_large_body(LIMIT);
+            }
+            cause = current.source();
+        }
+        ApiError::bad_request(format!(
+            "the body of the request could not be read: {error}"
+        ))
+    })
+}
+
+/// The media type without its parameters, in small letters.
+pub(super) fn media_type(headers: &HeaderMap) -> String {
+    let value = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    value
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase()
+}
+
+/// How an object or a set of options is written.
+pub(super) fn format(headers: &HeaderMap) -> Result<Format> {
+    match media_type(headers).as_str() {
+        "" | "application/json" | "*/*" => Ok(Format::Json),
+        "application/yaml" => Ok(Format::Yaml),
+        _ => Err(ApiError::unsupported_media_type(
+            "application/json, application/yaml",
+        )),
+    }
+}
+
+/// Reads one document; `what` is the kind it must be, for the message.
+pub(super) fn document(bytes: &[u8], format: Format, what: &str) -> Result<Value> {
+    let unreadable = |why: String| {
+        ApiError::bad_request(format!(
+            "the object provided is unrecognized (must be of type {what}): couldn't get version/kind; {why}"
+        ))
+    };
+    let value: Value = match format {
+        Format::Json => serde_json::from_slice(bytes)
+            .map_err(|error| unreadable(format!("json parse error: {error}")))?,
+        Format::Yaml => {
+            let text =
+                std::str::from_utf8(bytes).map_err(|error| unreadable(format!("yaml: {error}")))?;
+            // JSON is YAML; reading it as such is faster and gives better messages.
+            match serde_json::from_str(text) {
+                Ok(value) => value,
+                Err(_) => serde_saphyr::from_str(text)
+                    .map_err(|error| unreadable(format!("yaml: {error}")))?,
+            }
+        }
+    };
+    if depth(&value) > DEPTH {
+        return Err(unreadable(format!(
+            "it is nested deeper than {DEPTH} levels"
+        )));
+    }
+    Ok(value)
+}
+
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Value::Object(map) => 1 + map.values().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
+}
+
+/// Reads an object of a kind, and refuses one of another kind.
+pub(super) fn object(bytes: &[u8], format: Format, resource: &Resource) -> Result<Value> {
+    let value = document(bytes, format, resource.kind)?;
+    expect_kind(&value, resource)?;
+    super::types::check(resource, &value)?;
+    Ok(value)
+}
+
+/// Refuses an object that says it is of another kind, or is no object at all.
+pub(super) fn expect_kind(value: &Value, resource: &Resource) -> Result<()> {
+    if !value.is_object() {
+        let message = format!(
+            "cannot restore slice from {}: expected an object of kind {}",
+            short(value),
+            resource.kind
+        );
+        return Err(ApiError::bad_request(message));
+    }
+    let (version, kind) = (
+        crate::object::text(value, &["apiVersion"]),
+        crate::object::text(value, &["kind"]),
+    );
+    let wrong_version = !version.is_empty() && version != resource.api_version();
+    let wrong_kind = !kind.is_empty() && kind != resource.kind;
+    if wrong_version || wrong_kind {
+        let message = format!(
+            "the API version in the data ({version}, Kind={kind}) does not match the expected API version ({}, Kind={})",
+            resource.api_version(),
+            resource.kind
+        );
+        return Err(ApiError::bad_request(message));
+    }
+    Ok(())
+}
+
+fn short(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "map",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::CLAIMS;
+
+    #[test]
+    fn words() {
+        let deep = format!("{}1{}", "[".repeat(101), "]".repeat(101));
+        let words = [
+            ("{", Format::Json),
+            ("[]", Format::Json),
+            ("\"x\"", Format::Json),
+            ("a: [", Format::Yaml),
+            (deep.as_str(), Format::Json),
+            (r#"{"apiVersion":"v1","kind":"Pod"}"#, Format::Json),
+            (r#"{"spec":{"devices":{"requests":"all"}}}"#, Format::Json),
+        ]
+        .map(|(text, format)| {
+            object(text.as_bytes(), format, &CLAIMS)
+                .unwrap_err()
+                .to_string()
+        })
+        .join("\n");
+        insta::assert_snapshot!(words, @"");
+    }
+
+    #[test]
+    fn aliases_do_not_explode() {
+        let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for level in 1..12 {
+            let alias = format!("*a{}", level - 1);
+            bomb.push_str(&format!(
+                "a{level}: &a{level} [{}]\n",
+                vec![alias; 10].join(", ")
+            ));
+        }
+        assert!(object(bomb.as_bytes(), Format::Yaml, &CLAIMS).is_err());
+    }
+}

@@ -1,0 +1,151 @@
+//! The HTTP face of the store.
+
+mod body;
+mod discovery;
+mod dress;
+mod handlers;
+mod path;
+mod query;
+mod types;
+mod watch;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::response::Response;
+use serde::Serialize;
+
+use crate::error::{ApiError, Result};
+use crate::faults::Faults;
+use crate::requests::{RequestLog, RequestRecord};
+use crate::store::Store;
+use path::{Target, parse};
+use query::Query;
+
+/// What all requests share.
+#[derive(Debug, Clone)]
+pub(crate) struct Shared {
+    pub(crate) store: Arc<Store>,
+    pub(crate) faults: Faults,
+    pub(crate) requests: RequestLog,
+}
+
+/// The service behind every path.
+pub(crate) fn router(shared: Shared) -> Router {
+    Router::new().fallback(serve).with_state(shared)
+}
+
+async fn serve(State(shared): State<Shared>, request: Request) -> Response {
+    answer(&shared, request)
+        .await
+        .unwrap_or_else(|error| failure(&error))
+}
+
+async fn answer(shared: &Shared, request: Request) -> Result<Response> {
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path();
+    let query = Query::parse(parts.uri.query().unwrap_or_default());
+    let target = match parse(path) {
+        Target::Other(plain) => {
+            shared.faults.strike("get", path).await?;
+            return if parts.method == Method::GET {
+                discovery::answer(plain)
+            } else {
+                Err(ApiError::method_not_allowed())
+            };
+        }
+        Target::Objects(target) => target,
+    };
+    let verb = verb(&parts.method, &target, &query)?;
+    let agent = parts
+        .headers
+        .get(header::USER_AGENT)
+        .and_then(|agent| agent.to_str().ok())
+        .unwrap_or_default();
+    shared.requests.push(RequestRecord {
+        verb: verb.to_owned(),
+        group: target.resource.group.to_owned(),
+        resource: target.resource.plural.to_owned(),
+        subresource: target.subresource.to_owned(),
+        namespace: target.namespace.unwrap_or_default().to_owned(),
+        name: target.name.unwrap_or_default().to_owned(),
+        user_agent: agent.to_owned(),
+    });
+    shared.faults.strike(verb, path).await?;
+    let call = handlers::Call {
+        store: &shared.store,
+        target: &target,
+        query: &query,
+        headers: &parts.headers,
+        agent,
+    };
+    match verb {
+        "get" => call.get(),
+        "list" => call.list(),
+        "watch" => call.watch(),
+        _ => {
+            let body = body::read(body).await?;
+            match verb {
+                "create" => call.create(&body),
+                "update" => call.update(&body),
+                "patch" => call.patch(&body),
+                "delete" => call.delete(&body),
+                _ => call.delete_collection(&body),
+            }
+        }
+    }
+}
+
+/// The verb as authorization sees it.
+fn verb(method: &Method, target: &path::Objects<'_>, query: &Query) -> Result<&'static str> {
+    let named = target.name.is_some();
+    let verb = match (method, named) {
+        (&Method::GET, _) if query.flag("watch") => "watch",
+        (&Method::GET | &Method::HEAD, true) => "get",
+        (&Method::GET | &Method::HEAD, false) => "list",
+        (&Method::POST, false) => "create",
+        (&Method::POST, true) if target.subresource == "binding" => "create",
+        (&Method::PUT, true) => "update",
+        (&Method::PATCH, true) => "patch",
+        (&Method::DELETE, true) => "delete",
+        (&Method::DELETE, false) => "deletecollection",
+        _ => return Err(ApiError::method_not_allowed()),
+    };
+    let allowed = match target.subresource {
+        "" => true,
+        "status" => matches!(verb, "get" | "update" | "patch"),
+        _ => verb == "create",
+    };
+    if allowed {
+        Ok(verb)
+    } else {
+        Err(ApiError::method_not_allowed())
+    }
+}
+
+fn failure(error: &ApiError) -> Response {
+    let code = StatusCode::from_u16(error.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    json(code, &error.status())
+}
+
+/// A JSON answer.
+fn json(code: StatusCode, body: &impl Serialize) -> Response {
+    let (code, text) = match serde_json::to_vec(body) {
+        Ok(text) => (code, text),
+        // The bodies are JSON values already; nothing in them can fail to be written.
+        Err(error) => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            error.to_string().into_bytes(),
+        ),
+    };
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = code;
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    response
+}
