@@ -13,6 +13,6 @@ pub use config::{
     depth_within,
 };
 pub use error::{Call, CniError, Command, ExecError};
-pub use exec::Executor;
+pub use exec::{Executor, plugin_config};
 pub use invocation::{Invocation, MAX_IF_NAME, is_if_name, is_name};
-pub use result::{CniDns, CniInterface, CniIp, CniResult, CniRoute, ResultError};
+pub use result::{CniDns, CniInterface, CniIp, CniResult, CniRoute, Latest, ResultError};

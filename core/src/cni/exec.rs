@@ -46,7 +46,7 @@ impl Executor {
         for plugin in &network.plugins {
             let call = call(Command::Add, network, plugin, invocation)?;
             let program = self.find(&call)?;
-            let config = plugin_config(network, plugin, invocation, result.as_ref(), &call)?;
+            let config = plugin_config(network, plugin, invocation, result.as_ref())?;
             let output = self
                 .run(&call, program, &config, invocation, deadline)
                 .await?;
@@ -89,7 +89,7 @@ impl Executor {
         for plugin in &network.plugins {
             let call = call(Command::Check, network, plugin, invocation)?;
             let program = self.find(&call)?;
-            let config = plugin_config(network, plugin, invocation, result.as_ref(), &call)?;
+            let config = plugin_config(network, plugin, invocation, result.as_ref())?;
             self.run(&call, program, &config, invocation, deadline)
                 .await?;
         }
@@ -112,7 +112,7 @@ impl Executor {
         for plugin in network.plugins.iter().rev() {
             let call = call(Command::Del, network, plugin, invocation)?;
             let program = self.find(&call)?;
-            let config = plugin_config(network, plugin, invocation, result.as_ref(), &call)?;
+            let config = plugin_config(network, plugin, invocation, result.as_ref())?;
             self.run(&call, program, &config, invocation, deadline)
                 .await?;
         }
@@ -151,7 +151,7 @@ impl Executor {
         &self,
         call: &Call,
         program: PathBuf,
-        config: &[u8],
+        config: &Map<String, Value>,
         invocation: &Invocation,
         deadline: Instant,
     ) -> Result<Vec<u8>, ExecError> {
@@ -159,7 +159,7 @@ impl Executor {
         let run = Run {
             call,
             program,
-            stdin: config,
+            stdin: serde_json::to_vec(config).unwrap_or_default(),
             env: [
                 ("CNI_COMMAND", call.command.as_str().into()),
                 ("CNI_CONTAINERID", invocation.container_id.clone().into()),
@@ -208,14 +208,15 @@ fn call(
     })
 }
 
-/// What one plugin reads on its standard input.
-fn plugin_config(
+/// What one plugin of a list reads on its standard input: its own configuration with the
+/// list's name and version, the previous result, and those of the invocation's
+/// capability arguments that it declares. Fails on a `cniVersion` that is not spoken.
+pub fn plugin_config(
     network: &ConfigList,
     plugin: &Map<String, Value>,
     invocation: &Invocation,
     previous: Option<&CniResult>,
-    call: &Call,
-) -> Result<Vec<u8>, ExecError> {
+) -> Result<Map<String, Value>, ExecError> {
     let mut config = plugin.clone();
     config.insert("name".into(), network.name.clone().into());
     config.insert("cniVersion".into(), network.cni_version.clone().into());
@@ -233,11 +234,7 @@ fn plugin_config(
     if !runtime.is_empty() {
         config.insert("runtimeConfig".into(), runtime.into());
     }
-    serde_json::to_vec(&config).map_err(|source| ExecError::Unreadable {
-        call: Box::new(call.clone()),
-        output: String::new(),
-        source: source.into(),
-    })
+    Ok(config)
 }
 
 fn in_version(result: &CniResult, network: &ConfigList) -> Result<Value, ExecError> {

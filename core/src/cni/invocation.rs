@@ -56,7 +56,7 @@ impl Invocation {
     }
 
     /// The value of `CNI_ARGS`.
-    pub(crate) fn cni_args(&self) -> String {
+    pub fn cni_args(&self) -> String {
         let pairs: Vec<String> = self.args.iter().map(|(k, v)| format!("{k}={v}")).collect();
         pairs.join(";")
     }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::version;
@@ -11,11 +11,11 @@ use super::version;
 /// The outcome of an ADD, normalized to version 1.1.0.
 ///
 /// Fields that ndra does not know are kept and written out again.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CniResult {
     /// Always 1.1.0, whichever version was read.
-    #[serde(rename = "cniVersion", default = "latest")]
-    cni_version: String,
+    #[serde(rename = "cniVersion", default)]
+    pub cni_version: Latest,
     /// Interfaces made, on the host and in the container.
     #[serde(
         default,
@@ -47,6 +47,22 @@ pub struct CniResult {
     /// Keys that ndra does not know.
     #[serde(flatten)]
     pub rest: Map<String, Value>,
+}
+
+/// The version of every [`CniResult`], [`version::LATEST`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Latest;
+
+impl Serialize for Latest {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        out.serialize_str(version::LATEST)
+    }
+}
+
+impl<'de> Deserialize<'de> for Latest {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        serde::de::IgnoredAny::deserialize(from).map(|_| Self)
+    }
 }
 
 /// One interface of a result.
@@ -144,31 +160,13 @@ pub enum ResultError {
     Version(String),
 }
 
-fn latest() -> String {
-    version::LATEST.to_owned()
-}
-
 /// Go writes `null` for empty lists.
 fn or_default<'de, D, T>(from: D) -> Result<T, D::Error>
 where
-    D: serde::Deserializer<'de>,
+    D: Deserializer<'de>,
     T: Deserialize<'de> + Default,
 {
     Ok(Option::deserialize(from)?.unwrap_or_default())
-}
-
-impl Default for CniResult {
-    /// An empty result.
-    fn default() -> Self {
-        Self {
-            cni_version: latest(),
-            interfaces: Vec::new(),
-            ips: Vec::new(),
-            routes: Vec::new(),
-            dns: CniDns::default(),
-            rest: Map::new(),
-        }
-    }
 }
 
 impl CniResult {
@@ -193,7 +191,6 @@ impl CniResult {
             return Err(ResultError::Version(read));
         }
         let mut result: Self = serde_json::from_value(json)?;
-        result.cni_version = latest();
         for ip in &mut result.ips {
             // Told by the address itself since 1.0.0.
             ip.rest.shift_remove("version");

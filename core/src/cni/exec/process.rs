@@ -24,7 +24,7 @@ const BUSY_PAUSE: Duration = Duration::from_millis(50);
 pub(super) struct Run<'a> {
     pub(super) call: &'a Call,
     pub(super) program: PathBuf,
-    pub(super) stdin: &'a [u8],
+    pub(super) stdin: Vec<u8>,
     pub(super) env: [(&'static str, OsString); 6],
     pub(super) deadline: Instant,
 }
@@ -102,7 +102,7 @@ impl Run<'_> {
         let feed = async {
             if let Some(mut pipe) = stdin.take() {
                 // A plugin need not read all of its input.
-                let _ = pipe.write_all(self.stdin).await;
+                let _ = pipe.write_all(&self.stdin).await;
             }
         };
         let read = async {
