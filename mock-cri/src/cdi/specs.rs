@@ -1,0 +1,124 @@
+//! The devices that the spec files of the CDI directories define.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ffi::OsStr;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use container_device_interface::device::Device;
+use container_device_interface::spec::{Spec, read_spec};
+
+/// The largest spec file that is read, in bytes.
+const MAX_SPEC: u64 = 4 * 1024 * 1024;
+
+/// What was read, by file and by device.
+#[derive(Default)]
+pub(super) struct Specs {
+    files: HashMap<PathBuf, Parsed>,
+    devices: HashMap<String, Device>,
+}
+
+/// A file as it was read: parsing is slow, and most files do not change between scans.
+struct Parsed {
+    stamp: Stamp,
+    priority: usize,
+    spec: Option<Spec>,
+}
+
+#[derive(PartialEq, Eq)]
+struct Stamp {
+    inode: u64,
+    device: u64,
+    size: u64,
+    changed: (i64, i64),
+}
+
+impl Specs {
+    /// The devices of these names, as far as they are defined once.
+    pub(super) fn devices(&self, names: &[String]) -> HashMap<String, Device> {
+        let known = |name: &String| Some((name.clone(), self.devices.get(name)?.clone()));
+        names.iter().filter_map(known).collect()
+    }
+
+    /// The file at `path` changed: what was read of it is void.
+    pub(super) fn forget(&mut self, path: &Path) {
+        self.files.remove(path);
+    }
+
+    /// Reads the directories again.
+    pub(super) fn scan(&mut self, dirs: &[PathBuf]) {
+        let mut files = HashMap::new();
+        let mut devices: HashMap<String, (usize, Device)> = HashMap::new();
+        let mut conflicts = HashSet::new();
+        for (priority, dir) in dirs.iter().enumerate() {
+            for (path, stamp) in spec_files(dir) {
+                let read = match self.files.remove(&path) {
+                    Some(read) if read.stamp == stamp && read.priority == priority => read,
+                    _ => Parsed {
+                        spec: load(&path, priority),
+                        stamp,
+                        priority,
+                    },
+                };
+                for device in read.spec.iter().flat_map(|spec| spec.devices.values()) {
+                    let name = device.get_qualified_name();
+                    match devices.get(&name) {
+                        Some((held, _)) if *held == priority => {
+                            conflicts.insert(name);
+                        }
+                        _ => {
+                            devices.insert(name, (priority, device.clone()));
+                        }
+                    }
+                }
+                files.insert(path, read);
+            }
+        }
+        devices.retain(|name, _| !conflicts.contains(name));
+        self.files = files;
+        self.devices = devices
+            .into_iter()
+            .map(|(name, (_, device))| (name, device))
+            .collect();
+    }
+}
+
+/// The spec files of `dir` in the order of their names.
+fn spec_files(dir: &Path) -> BTreeMap<PathBuf, Stamp> {
+    let Ok(entries) = std::fs::read_dir(dir) else {
+        return BTreeMap::new();
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| {
+            let path = entry.path();
+            let extension = path.extension().and_then(OsStr::to_str);
+            if !matches!(extension, Some("json" | "yaml")) {
+                return None;
+            }
+            // A pipe would block the scan, a huge file the memory.
+            let meta = std::fs::metadata(&path).ok()?;
+            if !meta.is_file() || meta.len() > MAX_SPEC {
+                return None;
+            }
+            let stamp = Stamp {
+                inode: meta.ino(),
+                device: meta.dev(),
+                size: meta.size(),
+                changed: (meta.ctime(), meta.ctime_nsec()),
+            };
+            Some((path, stamp))
+        })
+        .collect()
+}
+
+fn load(path: &Path, priority: usize) -> Option<Spec> {
+    let priority = i32::try_from(priority).ok()?;
+    match read_spec(&path.to_path_buf(), priority) {
+        Ok(spec) => Some(spec),
+        Err(error) => {
+            tracing::warn!(path = %path.display(), "CDI spec passed over: {error:#}");
+            None
+        }
+    }
+}
