@@ -129,14 +129,14 @@ mod tests {
         let path = dir.path().join("claims");
         insta::with_settings!({filters => [(dir.path().to_str().unwrap(), "DIR")]}, {
             fs::write(&path, "{\"version\": 1, \"claims\": [").unwrap();
-            insta::assert_snapshot!(read(&path).unwrap_err(), @"");
+            insta::assert_snapshot!(read(&path).unwrap_err(), @"the kubelet's checkpoint DIR/claims is damaged: EOF while parsing a list at line 1 column 26; it is kept as DIR/claims.damaged, and the next start begins without it: unprepare by hand what it names");
             fs::write(&path, r#"{"version": 7, "claims": []}"#).unwrap();
-            insta::assert_snapshot!(read(&path).unwrap_err(), @"");
+            insta::assert_snapshot!(read(&path).unwrap_err(), @"the kubelet's checkpoint DIR/claims is damaged: its version is 7, not 1; it is kept as DIR/claims.damaged-2, and the next start begins without it: unprepare by hand what it names");
             assert_eq!(read(&path).unwrap(), []);
             assert!(dir.path().join("claims.damaged").exists());
             fs::create_dir(&path).unwrap();
-            insta::assert_snapshot!(read(&path).unwrap_err(), @"");
-            insta::assert_snapshot!(write(&path, [].into_iter()).unwrap_err(), @"");
+            insta::assert_snapshot!(read(&path).unwrap_err(), @"cannot read the kubelet's checkpoint DIR/claims: Is a directory");
+            insta::assert_snapshot!(write(&path, [].into_iter()).unwrap_err(), @"cannot write the kubelet's checkpoint DIR/claims: Is a directory");
         });
     }
 }

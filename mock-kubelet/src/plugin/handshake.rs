@@ -193,8 +193,8 @@ mod tests {
         let beta_first = offer(&["v9.DRAPlugin", "v1beta1.DRAPlugin", "v1.DRAPlugin"]);
         assert_eq!(choose(&beta_first, &both), Ok(ApiVersion::V1beta1));
         assert_eq!(choose(&beta_first, &[ApiVersion::V1]), Ok(ApiVersion::V1));
-        insta::assert_snapshot!(choose(&offer(&["1.0.0", "v1alpha3.Node"]), &both).unwrap_err(), @"");
-        insta::assert_snapshot!(choose(&[], &both).unwrap_err(), @"");
+        insta::assert_snapshot!(choose(&offer(&["1.0.0", "v1alpha3.Node"]), &both).unwrap_err(), @r#"none of services supported by the plugin (["1.0.0" "v1alpha3.Node"]) are supported by the kubelet (["v1.DRAPlugin" "v1beta1.DRAPlugin"])"#);
+        insta::assert_snapshot!(choose(&[], &both).unwrap_err(), @"empty list of supported gRPC services (aka supported versions)");
     }
 
     #[test]
@@ -205,6 +205,6 @@ mod tests {
         for bad in ["", "A.b", "a..b", "-a", "a-", "a/b", &"a.".repeat(200)] {
             assert!(check_name(bad).is_err(), "{bad}");
         }
-        insta::assert_snapshot!(check_name("Dra_Net").unwrap_err(), @"");
+        insta::assert_snapshot!(check_name("Dra_Net").unwrap_err(), @r#"invalid DRA driver name "Dra_Net": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com')"#);
     }
 }

@@ -62,7 +62,7 @@ impl Worker {
         dead: &ContainerView,
     ) -> Result<(), Instant> {
         let name = &container.name;
-        let Err(waiting) = self.backoffs.check(name, &dead.id) else {
+        let Err(waiting) = self.backoffs.check(name, &dead.id, Instant::now()) else {
             return Ok(());
         };
         let pod = format!("{}_{}({})", self.id.name, self.id.namespace, self.id.uid);

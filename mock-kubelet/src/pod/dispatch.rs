@@ -12,6 +12,7 @@ use tokio::sync::{Notify, watch};
 use super::relist::relist;
 use super::worker::Worker;
 use crate::claim::PodId;
+use crate::grpc::rpc_error;
 use crate::node::{Doubling, Node};
 
 /// What the API server wants of a pod.
@@ -152,7 +153,8 @@ async fn watch_pods(node: &Arc<Node>, workers: &Workers) {
                 }
                 // Only now is it known which pods are gone.
                 if !std::mem::replace(&mut orphans_sought, true) {
-                    seek_orphans(node, workers).await;
+                    node.tasks
+                        .spawn(seek_orphans(node.clone(), workers.clone()));
                 }
             }
             Err(error) => tracing::debug!(%error, "watching pods failed, retrying"),
@@ -160,28 +162,35 @@ async fn watch_pods(node: &Arc<Node>, workers: &Workers) {
     }
 }
 
-/// Pods that ended while no kubelet was there to see it.
-async fn seek_orphans(node: &Arc<Node>, workers: &Workers) {
-    let mut orphans = Vec::new();
-    match node.runtime.snapshot().await {
-        Ok(snapshot) => orphans.extend(snapshot.pods.into_iter().map(|(uid, seen)| PodId {
-            namespace: seen.namespace,
-            name: seen.name,
-            uid,
-        })),
-        Err(status) => tracing::warn!(error = status.message(), "cannot list the runtime's pods"),
+/// Tears down pods that ended while no kubelet was there to see it.
+async fn seek_orphans(node: Arc<Node>, workers: Workers) {
+    let snapshot = loop {
+        match node.runtime.snapshot().await {
+            Ok(snapshot) => break snapshot,
+            Err(status) => tracing::debug!(error = rpc_error(&status), "cannot list the pods"),
+        }
+        tokio::time::sleep(node.timing.error_retry).await;
+    };
+    for (uid, seen) in snapshot.pods {
+        let (namespace, name) = (seen.namespace, seen.name);
+        workers.orphan(
+            &node,
+            PodId {
+                namespace,
+                name,
+                uid,
+            },
+        );
     }
-    let claimed = node
-        .claims
-        .pods()
-        .into_iter()
-        .map(|(uid, namespace)| PodId {
-            namespace,
-            name: String::new(),
-            uid,
-        });
-    orphans.extend(claimed);
-    for id in orphans {
-        workers.orphan(node, id);
+    for (uid, namespace) in node.claims.pods() {
+        let name = String::new();
+        workers.orphan(
+            &node,
+            PodId {
+                namespace,
+                name,
+                uid,
+            },
+        );
     }
 }

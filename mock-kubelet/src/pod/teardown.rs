@@ -38,7 +38,7 @@ impl Worker {
                 self.delete().await;
             }
         }
-        self.remove().await;
+        self.remove(view).await;
     }
 
     fn pod(&self) -> Option<Arc<Pod>> {
@@ -163,14 +163,27 @@ impl Worker {
     }
 
     /// What garbage collection does in the end.
-    async fn remove(&mut self) {
+    async fn remove(&mut self, mut view: PodView) {
         loop {
-            if let Some(view) = self.look().await
-                && self.remove_all(&view).await.is_ok()
-            {
-                return;
+            match self.remove_all(&view).await {
+                Ok(()) if !self.cut => return,
+                Ok(()) => {}
+                Err(status) => {
+                    tracing::warn!(
+                        pod = self.id.name,
+                        error = rpc_error(&status),
+                        "cannot clean up"
+                    );
+                    tokio::time::sleep(self.node.timing.error_retry).await;
+                }
             }
-            tokio::time::sleep(self.node.timing.error_retry).await;
+            if let Some(found) = self.look().await {
+                if found.sandboxes.is_empty() && found.containers.is_empty() {
+                    return;
+                }
+                let _ = self.stop_all(&found).await;
+                view = found;
+            }
         }
     }
 

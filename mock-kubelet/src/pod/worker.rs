@@ -28,6 +28,8 @@ pub(super) struct Worker {
     /// Why containers are not running, by name.
     pub(super) reasons: BTreeMap<String, Reason>,
     pub(super) status: StatusWriter,
+    /// A sync ended in the middle of a call, which the runtime may still carry out.
+    pub(super) cut: bool,
 }
 
 /// What comes after a sync.
@@ -75,6 +77,7 @@ impl Worker {
             status: StatusWriter::start(&node, &id, old.unwrap_or_default()),
             backoffs: BackOffs::new(&node.timing),
             reasons: BTreeMap::new(),
+            cut: false,
             node,
             id,
             input,
@@ -91,7 +94,10 @@ impl Worker {
             // A deletion cuts a sync short, whatever it waits for.
             let next = tokio::select! {
                 biased;
-                _ = unwanted.wait_for(Input::is_unwanted) => break,
+                _ = unwanted.wait_for(Input::is_unwanted) => {
+                    self.cut = true;
+                    break;
+                }
                 next = Box::pin(self.sync(&pod)) => next,
             };
             match next {
@@ -131,7 +137,7 @@ impl Worker {
                 attempt,
                 start,
             } => {
-                let mut started = false;
+                let (mut started, mut failed) = (false, false);
                 let mut next = Instant::now() + self.node.timing.sync_retry;
                 for (role, container) in start {
                     let place = (sandbox.as_str(), attempt);
@@ -141,6 +147,7 @@ impl Worker {
                     {
                         Ok(()) => started = true,
                         Err(again) => {
+                            failed = true;
                             next = next.min(again);
                             if role == crate::cri::Role::Init {
                                 break;
@@ -151,7 +158,7 @@ impl Worker {
                 if started {
                     return Next::Again;
                 }
-                if let Some(view) = self.look().await {
+                if failed && let Some(view) = self.look().await {
                     self.publish(pod, &view, false);
                 }
                 Next::At(next)
