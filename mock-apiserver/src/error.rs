@@ -280,11 +280,33 @@ mod tests {
         ]
         .map(|error| format!("{} {}: {error}", error.code, error.reason))
         .join("\n");
-        insta::assert_snapshot!(words, @"");
+        insta::assert_snapshot!(words, @r#"
+        404 NotFound: pods "web" not found
+        404 NotFound: resourceclaims.resource.k8s.io "web" not found
+        409 AlreadyExists: resourceclaims.resource.k8s.io "web" already exists
+        409 Conflict: Operation cannot be fulfilled on resourceclaims.resource.k8s.io "web": the object has been modified; please apply your changes to the latest version and try again
+        410 Expired: too old resource version: 3 (10)
+        409 Conflict: Apply failed with 1 conflict: conflict with "kubelet" using v1: .status.phase
+        "#);
     }
 
     #[test]
     fn a_status_body_says_what_it_is_about() {
-        insta::assert_json_snapshot!(ApiError::not_found(&CLAIMS, "web").status(), @"");
+        insta::assert_json_snapshot!(ApiError::not_found(&CLAIMS, "web").status(), @r#"
+        {
+          "kind": "Status",
+          "apiVersion": "v1",
+          "metadata": {},
+          "status": "Failure",
+          "message": "resourceclaims.resource.k8s.io \"web\" not found",
+          "reason": "NotFound",
+          "details": {
+            "name": "web",
+            "group": "resource.k8s.io",
+            "kind": "resourceclaims"
+          },
+          "code": 404
+        }
+        "#);
     }
 }

@@ -1,7 +1,7 @@
 //! CEL expressions that select devices.
 
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use cel::common::types::{CelBool, CelInt, CelMap, CelMapKey, CelString};
 use cel::common::value::Val;
@@ -41,21 +41,42 @@ pub(crate) struct Selector {
     program: Program,
 }
 
+/// The deepest nesting of brackets. The parser has a limit of its own, but needs much stack
+/// to get there.
+const BRACKETS: usize = 64;
+
+/// The stack for parsing and checking, which recurse with the length of an expression. It is
+/// address space that is only used if it is needed.
+const STACK_BYTES: usize = 256 * 1024 * 1024;
+
+/// Compiled expressions, as the same few are used again and again.
+static COMPILED: LazyLock<Mutex<HashMap<String, Compiled>>> = LazyLock::new(Mutex::default);
+
+/// When the cache has this many entries, it begins anew.
+const COMPILED_LIMIT: usize = 256;
+
+type Compiled = Result<Arc<Selector>, CompileError>;
+
 /// Whether the expression would compile.
 pub(crate) fn check(expression: &str) -> Result<(), CompileError> {
     Selector::compile(expression).map(drop)
 }
 
 impl Selector {
-    pub(crate) fn compile(expression: &str) -> Result<Selector, CompileError> {
+    pub(crate) fn compile(expression: &str) -> Compiled {
         if expression.len() > EXPRESSION_BYTES {
             return Err(CompileError::TooLong);
         }
-        let program = ENVIRONMENT
-            .compile(expression)
-            .map_err(|error| CompileError::Invalid(error.to_string()))?;
-        cost::check(program.expression())?;
-        Ok(Selector { program })
+        if let Some(compiled) = cache().get(expression) {
+            return compiled.clone();
+        }
+        let compiled = compile(expression);
+        let mut cache = cache();
+        if cache.len() == COMPILED_LIMIT {
+            cache.clear();
+        }
+        cache.insert(expression.to_owned(), compiled.clone());
+        compiled
     }
 
     /// Whether the device, an entry of a slice's `spec.devices`, is selected.
@@ -72,6 +93,47 @@ impl Selector {
             Err(error) => Err(error.to_string()),
         }
     }
+}
+
+fn cache() -> MutexGuard<'static, HashMap<String, Compiled>> {
+    COMPILED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn compile(expression: &str) -> Compiled {
+    if bracket_depth(expression) > BRACKETS {
+        return Err(CompileError::TooComplex);
+    }
+    let expression = expression.to_owned();
+    let parse = move || {
+        let program = ENVIRONMENT
+            .compile(&expression)
+            .map_err(|error| CompileError::Invalid(error.to_string()))?;
+        cost::check(program.expression())?;
+        Ok(Arc::new(Selector { program }))
+    };
+    let thread = std::thread::Builder::new()
+        .name("cel".to_owned())
+        .stack_size(STACK_BYTES)
+        .spawn(parse);
+    let thread = thread
+        .map_err(|error| CompileError::Invalid(format!("no thread to parse it in: {error}")))?;
+    thread
+        .join()
+        .unwrap_or_else(|_| Err(CompileError::Invalid("the parser failed on it".to_owned())))
+}
+
+/// How deep brackets are nested; those in strings count too, which does no harm.
+fn bracket_depth(expression: &str) -> usize {
+    let (mut depth, mut deepest) = (0usize, 0usize);
+    for byte in expression.bytes() {
+        match byte {
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
 }
 
 fn variable(driver: &str, device: &Value) -> Result<Box<dyn Val>, String> {
@@ -235,7 +297,20 @@ mod tests {
             Err(error) => format!("{expression:?}: {error}"),
         })
         .join("\n");
-        insta::assert_snapshot!(words, @"");
+        insta::assert_snapshot!(words, @r#"
+        "device.driver ==": compilation failed: ERROR: <input>:1:17: Syntax error: mismatched input '<EOF>' expecting {'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}
+        | device.driver ==
+        | ................^
+        "x == 1": compilation failed: undeclared reference to 'x' (in container '')
+        "frobnicate(device.driver)": compilation failed: undeclared reference to 'frobnicate' (in container '')
+        "": compilation failed: ERROR: <input>:1:1: Syntax error: mismatched input '<EOF>' expecting {'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}
+        "(((((": compilation failed: ERROR: <input>:1:6: Syntax error: mismatched input '<EOF>' expecting {'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}
+        | (((((
+        | .....^
+        "device.driver == 'a' &&& true": compilation failed: ERROR: <input>:1:24: Syntax error: token recognition error at: '& '
+        | device.driver == 'a' &&& true
+        | .......................^
+        "#);
     }
 
     #[test]
@@ -249,7 +324,13 @@ mod tests {
         ]
         .map(|expression| matches(expression).unwrap_err())
         .join("\n");
-        insta::assert_snapshot!(words, @"");
+        insta::assert_snapshot!(words, @"
+        no such key: missing
+        CEL result of type string could not be converted to bool
+        found no matching overload for '_>_' applied to '(string, int)'
+        no such key: nothing
+        Error executing function 'quantity': quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'
+        ");
     }
 
     #[test]
@@ -274,8 +355,32 @@ mod tests {
             "{result:?}"
         );
         let deep = format!("{}true{}", "(".repeat(4000), ")".repeat(4000));
-        assert!(matches!(check(&deep), Err(CompileError::Invalid(_))));
-        let negated = format!("{}true", "!".repeat(9000));
-        let _ = check(&negated);
+        assert_eq!(check(&deep), Err(CompileError::TooComplex));
+    }
+
+    #[test]
+    fn long_chains_do_not_exhaust_the_stack() {
+        for chain in [
+            format!("{}true", "!".repeat(9000)),
+            format!("{}1 == 1", "-".repeat(9000)),
+            format!("1{} == 1", "+1".repeat(4000)),
+            format!("device{} == 1", ".a".repeat(4000)),
+            format!("device{} == 1", "[0]".repeat(3000)),
+            format!("true{}", "&&true".repeat(1500)),
+            format!("true{}", "?true:true".repeat(900)),
+            format!("{}true", "true?true:".repeat(900)),
+        ] {
+            if let Ok(selector) = Selector::compile(&chain) {
+                let _ = selector.matches("d.example", &device());
+            }
+        }
+        // As many as a person might write.
+        let names = vec!["device.driver == 'x'"; 300].join(" || ");
+        assert_eq!(
+            Selector::compile(&names)
+                .unwrap()
+                .matches("d.example", &device()),
+            Ok(false)
+        );
     }
 }

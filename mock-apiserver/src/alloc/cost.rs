@@ -81,6 +81,9 @@ const FUNCTIONS: [&str; 44] = [
     "or",
 ];
 
+/// The deepest nesting of operations: evaluating recurses with it.
+const DEPTH: usize = 64;
+
 /// What evaluating a part can cost, and how large its value can get.
 #[derive(Debug, Clone, Copy)]
 struct Bound {
@@ -102,10 +105,26 @@ pub(super) fn check(expression: &IdedExpr) -> Result<(), CompileError> {
 #[derive(Default)]
 struct Names {
     unknown: BTreeSet<String>,
+    depth: usize,
 }
 
 impl Names {
     fn bound<'e>(
+        &mut self,
+        expression: &'e IdedExpr,
+        sizes: &mut BTreeMap<&'e str, u64>,
+    ) -> Result<Bound, CompileError> {
+        self.depth += 1;
+        let bound = if self.depth > DEPTH {
+            Err(CompileError::TooComplex)
+        } else {
+            self.part(expression, sizes)
+        };
+        self.depth -= 1;
+        bound
+    }
+
+    fn part<'e>(
         &mut self,
         expression: &'e IdedExpr,
         sizes: &mut BTreeMap<&'e str, u64>,

@@ -25,7 +25,7 @@ pub(super) struct Alternative {
     pub(super) amount: Amount,
     pub(super) admin: bool,
     pub(super) class: Arc<Value>,
-    selectors: Vec<(String, Selector)>,
+    selectors: Vec<(String, Arc<Selector>)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

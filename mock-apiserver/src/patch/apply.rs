@@ -149,7 +149,7 @@ mod tests {
     fn a_field_of_another_needs_force() {
         let first = applied(&json!({}), "one", &[device("a", "net1")]).unwrap();
         let error = applied(&first, "two", &[device("a", "net2")]).unwrap_err();
-        insta::assert_snapshot!(error, @"");
+        insta::assert_snapshot!(error, @r#"Apply failed with 1 conflict: conflict with "one" with subresource "status" using resource.k8s.io/v1: .status.devices[device="a",driver="d",pool="p"].networkData.interfaceName"#);
         let forced = apply(
             &CLAIMS,
             &first,
@@ -190,7 +190,7 @@ mod tests {
             &author("edit", Operation::Update),
         );
         let error = applied(&second, "one", &[device("a", "net1")]).unwrap_err();
-        insta::assert_snapshot!(error, @"");
+        insta::assert_snapshot!(error, @r#"Apply failed with 1 conflict: conflict with "edit" with subresource "status" using resource.k8s.io/v1: .status.devices[device="a",driver="d",pool="p"].networkData.interfaceName"#);
     }
 
     #[test]

@@ -485,9 +485,51 @@ mod tests {
     #[test]
     fn the_written_form() {
         let set = FieldSet::of(&CLAIMS, &report());
-        insta::assert_snapshot!(serde_json::to_string_pretty(&set.to_json()).unwrap(), @"");
+        insta::assert_snapshot!(serde_json::to_string_pretty(&set.to_json()).unwrap(), @r#"
+        {
+          "f:metadata": {
+            "f:labels": {
+              "f:a": {}
+            }
+          },
+          "f:status": {
+            "f:devices": {
+              "k:{\"device\":\"x\",\"driver\":\"d\",\"pool\":\"p\"}": {
+                ".": {},
+                "f:conditions": {
+                  "k:{\"type\":\"Ready\"}": {
+                    ".": {},
+                    "f:status": {},
+                    "f:type": {}
+                  }
+                },
+                "f:data": {},
+                "f:device": {},
+                "f:driver": {},
+                "f:networkData": {
+                  "f:interfaceName": {},
+                  "f:ips": {}
+                },
+                "f:pool": {}
+              }
+            }
+          }
+        }
+        "#);
         assert_eq!(FieldSet::from_json(&set.to_json()), set);
-        insta::assert_snapshot!(set.shown().join("\n"), @"");
+        insta::assert_snapshot!(set.shown().join("\n"), @r#"
+        .metadata.labels.a
+        .status.devices[device="x",driver="d",pool="p"]
+        .status.devices[device="x",driver="d",pool="p"].conditions[type="Ready"]
+        .status.devices[device="x",driver="d",pool="p"].conditions[type="Ready"].status
+        .status.devices[device="x",driver="d",pool="p"].conditions[type="Ready"].type
+        .status.devices[device="x",driver="d",pool="p"].data
+        .status.devices[device="x",driver="d",pool="p"].device
+        .status.devices[device="x",driver="d",pool="p"].driver
+        .status.devices[device="x",driver="d",pool="p"].networkData.interfaceName
+        .status.devices[device="x",driver="d",pool="p"].networkData.ips
+        .status.devices[device="x",driver="d",pool="p"].pool
+        "#);
     }
 
     #[test]

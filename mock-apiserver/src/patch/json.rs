@@ -176,6 +176,14 @@ mod tests {
                 .to_string()
         })
         .join("\n");
-        insta::assert_snapshot!(words, @"");
+        insta::assert_snapshot!(words, @r#"
+        error decoding patch: a JSON patch is a list of operations
+        the server rejected our request: operation 0: nonexistent path: /x
+        the server rejected our request: operation 0: testing value /a failed
+        the server rejected our request: operation 0: nonexistent path: /a/b
+        the server rejected our request: operation 0: unexpected kind: "frob"
+        the server rejected our request: operation 0: path "a" does not begin with a slash
+        the server rejected our request: operation 0: value is missing
+        "#);
     }
 }

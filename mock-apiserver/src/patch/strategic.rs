@@ -197,6 +197,6 @@ mod tests {
     #[test]
     fn a_custom_resource_has_none() {
         let error = apply(&NETWORK_ATTACHMENTS, &mut json!({}), &json!({})).unwrap_err();
-        insta::assert_snapshot!(error, @"");
+        insta::assert_snapshot!(error, @"the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml");
     }
 }

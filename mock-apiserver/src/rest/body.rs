@@ -166,7 +166,19 @@ mod tests {
                 .to_string()
         })
         .join("\n");
-        insta::assert_snapshot!(words, @"");
+        insta::assert_snapshot!(words, @r#"
+        the object provided is unrecognized (must be of type ResourceClaim): couldn't get version/kind; json parse error: EOF while parsing an object at line 1 column 1
+        cannot restore slice from array: expected an object of kind ResourceClaim
+        cannot restore slice from string: expected an object of kind ResourceClaim
+        the object provided is unrecognized (must be of type ResourceClaim): couldn't get version/kind; yaml: error: line 1 column 4: unclosed bracket '['
+         --> <input>:1:4
+          |
+        1 | a: [
+          |    ^ unclosed bracket '['
+        the object provided is unrecognized (must be of type ResourceClaim): couldn't get version/kind; it is nested deeper than 100 levels
+        the API version in the data (v1, Kind=Pod) does not match the expected API version (resource.k8s.io/v1, Kind=ResourceClaim)
+        ResourceClaim in version "v1" cannot be handled as a ResourceClaim: invalid type: string "all", expected a sequence
+        "#);
     }
 
     #[test]

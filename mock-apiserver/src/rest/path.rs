@@ -123,6 +123,25 @@ mod tests {
         ]
         .map(|path| format!("{path}: {}", shown(path)))
         .join("\n");
-        insta::assert_snapshot!(shown, @"");
+        insta::assert_snapshot!(shown, @r#"
+        /api/v1/pods: pods None None ""
+        /api/v1/namespaces: namespaces None None ""
+        /api/v1/namespaces/default: namespaces None Some("default") ""
+        /api/v1/namespaces/default/status: namespaces None Some("default") "status"
+        /api/v1/namespaces/default/pods: pods Some("default") None ""
+        /api/v1/namespaces/default/pods/web/binding: pods Some("default") Some("web") "binding"
+        /apis/resource.k8s.io/v1/namespaces/a/resourceclaims/c/status: resourceclaims.resource.k8s.io Some("a") Some("c") "status"
+        /apis/resource.k8s.io/v1/resourceslices/s: resourceslices.resource.k8s.io None Some("s") ""
+        /apis/k8s.cni.cncf.io/v1/namespaces/a/network-attachment-definitions/n: network-attachment-definitions.k8s.cni.cncf.io Some("a") Some("n") ""
+        /apis/events.k8s.io/v1/events: events.events.k8s.io None None ""
+        /apis/resource.k8s.io/v1/namespaces/a/resourceslices: other
+        /apis/resource.k8s.io/v1beta1/resourceslices: other
+        /apis/resource.k8s.io/v1/resourceslices/s/status: other
+        /api/v1/namespaces/default/pods/web/exec: other
+        /api/v1: other
+        /apis: other
+        /healthz: other
+        /: other
+        "#);
     }
 }

@@ -148,6 +148,6 @@ mod tests {
     #[test]
     fn other_fields_are_refused() {
         let error = FieldSelector::parse(&CLAIMS, "spec.nodeName=a").unwrap_err();
-        insta::assert_snapshot!(error, @"");
+        insta::assert_snapshot!(error, @"field label not supported: spec.nodeName");
     }
 }

@@ -186,6 +186,6 @@ mod tests {
             assert!(LabelSelector::parse(bad).is_err(), "{bad}");
         }
         let error = LabelSelector::parse("a b").unwrap_err();
-        insta::assert_snapshot!(error, @"");
+        insta::assert_snapshot!(error, @r#"unable to parse requirement: "a b" is not a label requirement"#);
     }
 }

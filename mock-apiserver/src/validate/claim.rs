@@ -324,7 +324,21 @@ mod tests {
             {"name": "mode", "exactly": {"deviceClassName": "c", "allocationMode": "ExactCount", "count": 1,
                 "selectors": [{}, {"cel": {"expression": "device.driver =="}}]}},
         ]}});
-        insta::assert_snapshot!(words(&claim), @"");
+        insta::assert_snapshot!(words(&claim), @r#"
+        spec.devices.requests[0].name: Invalid value: "Net": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')
+        spec.devices.requests[0]: Required value: exactly one of `exactly` or `firstAvailable` is required
+        spec.devices.requests[1]: Invalid value: null: exactly one of `exactly` or `firstAvailable` is required, but multiple fields are set
+        spec.devices.requests[2].exactly.count: Invalid value: 0: must be greater than zero
+        spec.devices.requests[3].exactly.count: Invalid value: 2: must not be specified when allocationMode is 'All'
+        spec.devices.requests[4].exactly.deviceClassName: Required value
+        spec.devices.requests[4].exactly.allocationMode: Unsupported value: "Some": supported values: "All", "ExactCount"
+        spec.devices.requests[5].firstAvailable[1]: Duplicate value: "a"
+        spec.devices.requests[6].exactly.selectors[0].cel: Required value
+        spec.devices.requests[6].exactly.selectors[1].cel.expression: Invalid value: "device.driver ==": compilation failed: ERROR: <input>:1:17: Syntax error: mismatched input '<EOF>' expecting {'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}
+        | device.driver ==
+        | ................^
+        spec.devices.requests[6]: Duplicate value: "mode"
+        "#);
     }
 
     #[test]
@@ -339,6 +353,15 @@ mod tests {
                 {"opaque": {"driver": "", "parameters": {"x": "y".repeat(10240)}}},
             ],
         }});
-        insta::assert_snapshot!(words(&claim), @"");
+        insta::assert_snapshot!(words(&claim), @r#"
+        spec.devices.constraints[0].requests[0]: Invalid value: "other": must be the name of a request in the claim or the name of a request and a subrequest separated by '/'
+        spec.devices.constraints[0].matchAttribute: Invalid value: "numa": a fully qualified name must be a domain and a name separated by a slash
+        spec.devices.constraints[1].matchAttribute: Required value
+        spec.devices.config[0].requests[0]: Invalid value: "net/sub/x": must be the name of a request in the claim or the name of a request and a subrequest separated by '/'
+        spec.devices.config[0].opaque.parameters: Invalid value: "<value omitted>": must be a valid JSON object
+        spec.devices.config[1].opaque: Required value
+        spec.devices.config[2].opaque.driver: Required value
+        spec.devices.config[2].opaque.parameters: Too long: may not be more than 10240 bytes
+        "#);
     }
 }

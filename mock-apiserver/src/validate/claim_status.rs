@@ -306,14 +306,17 @@ mod tests {
     fn only_allocated_devices_and_each_once() {
         let other = json!({"driver": "d.example", "pool": "node-a", "device": "slot-1"});
         let list = json!([entry(json!({})), entry(json!({})), other]);
-        insta::assert_snapshot!(words(list), @"");
+        insta::assert_snapshot!(words(list), @"
+        status.devices[2]: Invalid value: d.example/node-a/slot-1: must be an allocated device in the claim
+        status.devices[1]: Duplicate value: d.example/node-a/slot-0
+        ");
     }
 
     #[test]
     fn data_is_an_object_of_bounded_size() {
-        insta::assert_snapshot!(words(json!([entry(json!({"data": [1]}))])), @"");
+        insta::assert_snapshot!(words(json!([entry(json!({"data": [1]}))])), @r#"status.devices[0].data: Invalid value: "<value omitted>": must be a valid JSON object"#);
         let large = json!({"x": "y".repeat(10 * 1024)});
-        insta::assert_snapshot!(words(json!([entry(json!({"data": large}))])), @"");
+        insta::assert_snapshot!(words(json!([entry(json!({"data": large}))])), @"status.devices[0].data: Too long: may not be more than 10240 bytes");
     }
 
     #[test]
@@ -324,9 +327,18 @@ mod tests {
             "ips": ["192.0.2.1", "192.0.2.01/24", "2001:DB8::1/64", "::ffff:192.0.2.9/120", "192.0.2.1/33",
                 "192.0.2.7/24", "192.0.2.7/24"],
         });
-        insta::assert_snapshot!(words(json!([entry(json!({"networkData": data}))])), @"");
+        insta::assert_snapshot!(words(json!([entry(json!({"networkData": data}))])), @r#"
+        status.devices[0].networkData.interfaceName: Too long: may not be more than 256 bytes
+        status.devices[0].networkData.hardwareAddress: Too long: may not be more than 128 bytes
+        status.devices[0].networkData.ips[0]: Invalid value: "192.0.2.1": must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)
+        status.devices[0].networkData.ips[1]: Invalid value: "192.0.2.01/24": must be in canonical form ("192.0.2.1/24")
+        status.devices[0].networkData.ips[2]: Invalid value: "2001:DB8::1/64": must be in canonical form ("2001:db8::1/64")
+        status.devices[0].networkData.ips[3]: Invalid value: "::ffff:192.0.2.9/120": must be in canonical form ("192.0.2.9/24")
+        status.devices[0].networkData.ips[4]: Invalid value: "192.0.2.1/33": must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)
+        status.devices[0].networkData.ips[6]: Duplicate value: "192.0.2.7/24"
+        "#);
         let many: Vec<String> = (0..17).map(|n| format!("192.0.2.{n}/24")).collect();
-        insta::assert_snapshot!(words(json!([entry(json!({"networkData": {"ips": many}}))])), @"");
+        insta::assert_snapshot!(words(json!([entry(json!({"networkData": {"ips": many}}))])), @"status.devices[0].networkData.ips: Too many: 17: must have at most 16 items");
     }
 
     #[test]
@@ -337,7 +349,7 @@ mod tests {
                     "lastTransitionTime": "2026-01-02T03:04:05Z"})
             })
             .collect();
-        insta::assert_snapshot!(words(json!([entry(json!({"conditions": many}))])), @"");
+        insta::assert_snapshot!(words(json!([entry(json!({"conditions": many}))])), @"status.devices[0].conditions: Too many: 9: must have at most 8 items");
     }
 
     #[test]
@@ -352,6 +364,12 @@ mod tests {
             json!({"reservedFor": [{"resource": "pods", "name": "p", "uid": "u"}, {}]});
         updated(&mut errors, &old, &unallocated);
         let words: Vec<_> = errors.iter().map(ToString::to_string).collect();
-        insta::assert_snapshot!(words.join("\n"), @"");
+        insta::assert_snapshot!(words.join("\n"), @r#"
+        status.allocation: Invalid value: {"devices":{"results":[{"request":"net","driver":"d.example","pool":"node-a","device":"slot-9"}]}}: field is immutable
+        status.reservedFor[1].resource: Required value
+        status.reservedFor[1].name: Required value
+        status.reservedFor[1].uid: Required value
+        status.reservedFor: Forbidden: may not be specified when `allocated` is not set
+        "#);
     }
 }

@@ -107,7 +107,13 @@ mod tests {
         ];
         list(&mut errors, "conditions", &conditions);
         let words: Vec<_> = errors.iter().map(ToString::to_string).collect();
-        insta::assert_snapshot!(words.join("\n"), @"");
+        insta::assert_snapshot!(words.join("\n"), @r#"
+        conditions[0].status: Unsupported value: "Yes": supported values: "False", "True", "Unknown"
+        conditions[0].lastTransitionTime: Required value: must be set
+        conditions[0].reason: Invalid value: "not ok": a condition reason must start with alphabetic character, optionally followed by a string of alphanumeric characters or '_,:', and must end with an alphanumeric character or '_' (e.g. 'my_name',  or 'MY_NAME',  or 'MyName',  or 'ReasonA,ReasonB',  or 'ReasonA:ReasonB', regex used for validation is '[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?')
+        conditions[1].lastTransitionTime: Invalid value: "now": must be a date and time as of RFC 3339
+        conditions[1].type: Duplicate value: "Ready"
+        "#);
     }
 
     #[test]

@@ -238,6 +238,13 @@ mod tests {
         fully_qualified_attribute(&mut errors, "matchAttribute", "numa");
         qualified_attribute(&mut errors, "attributes", "x/1a");
         let words: Vec<_> = errors.iter().map(ToString::to_string).collect();
-        insta::assert_snapshot!(words.join("\n"), @"");
+        insta::assert_snapshot!(words.join("\n"), @r#"
+        name: Invalid value: "Slot": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')
+        driver: Required value
+        pool: Invalid value: "": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')
+        attributes: Invalid value: "a/b/c": must not contain more than one slash
+        matchAttribute: Invalid value: "numa": a fully qualified name must be a domain and a name separated by a slash
+        attributes: Invalid value: "1a": a valid C identifier must start with alphabetic character or '_', followed by a string of alphanumeric characters or '_' (e.g. 'my_name',  or 'MY_NAME',  or 'MyName', regex used for validation is '[A-Za-z_][A-Za-z0-9_]*')
+        "#);
     }
 }

@@ -114,6 +114,14 @@ mod tests {
         spec(&mut errors, &pod);
         spec(&mut errors, &json!({"spec": {}}));
         let words: Vec<_> = errors.iter().map(ToString::to_string).collect();
-        insta::assert_snapshot!(words.join("\n"), @"");
+        insta::assert_snapshot!(words.join("\n"), @r#"
+        spec.resourceClaims[0]: Invalid value: {"name":"net","resourceClaimName":"a","resourceClaimTemplateName":"b"}: at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified
+        spec.resourceClaims[1]: Required value: must specify one of: `resourceClaimName`, `resourceClaimTemplateName`
+        spec.resourceClaims[1]: Duplicate value: "net"
+        spec.containers[0].resources.claims[0].name: Invalid value: "gpu": must be one of the names in pod.spec.resourceClaims
+        spec.containers[1].name: Duplicate value: "web"
+        spec.containers[1].image: Required value
+        spec.containers: Required value
+        "#);
     }
 }

@@ -249,7 +249,7 @@ mod tests {
     #[test]
     fn as_many_devices_as_fit() {
         assert_eq!(words(&slice(128), None), "");
-        insta::assert_snapshot!(words(&slice(129), None), @"");
+        insta::assert_snapshot!(words(&slice(129), None), @"spec.devices: Too many: 129: must have at most 128 items");
     }
 
     #[test]
@@ -261,13 +261,21 @@ mod tests {
             "pool": {"name": "", "generation": -1, "resourceSliceCount": 0},
             "devices": [{"name": "Slot_0"}, {"name": "a"}, {"name": "a"}],
         });
-        insta::assert_snapshot!(words(&bad, None), @"");
+        insta::assert_snapshot!(words(&bad, None), @r#"
+        spec.driver: Required value
+        spec.pool.name: Required value
+        spec.pool.resourceSliceCount: Invalid value: 0: must be greater than zero
+        spec.pool.generation: Invalid value: -1: must be greater than or equal to zero
+        spec: Invalid value: "{`nodeName`, `allNodes`}": exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required, but multiple fields are set
+        spec.devices[0].name: Invalid value: "Slot_0": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')
+        spec.devices[2]: Duplicate value: "a"
+        "#);
         insta::assert_snapshot!(words(&json!({
             "driver": "d", "pool": {"name": "p", "resourceSliceCount": 1}, "nodeSelector": {"nodeSelectorTerms": []},
-        }), None), @"");
+        }), None), @"spec.nodeSelector.nodeSelectorTerms: Invalid value: []: must have exactly one node selector term");
         insta::assert_snapshot!(words(&json!({
             "driver": "d", "pool": {"name": "p", "resourceSliceCount": 1},
-        }), None), @"");
+        }), None), @"spec: Required value: exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required");
     }
 
     #[test]
@@ -284,7 +292,14 @@ mod tests {
             },
             "capacity": {"memory": {"value": "lots"}},
         });
-        insta::assert_snapshot!(words(&bad, None), @"");
+        insta::assert_snapshot!(words(&bad, None), @r#"
+        spec.devices[0].attributes[none]: Invalid value: "": exactly one value must be specified
+        spec.devices[0].attributes[two]: Invalid value: {"int":1,"string":"x"}: exactly one value must be specified
+        spec.devices[0].attributes[version].version: Invalid value: "1.0": must be a string compatible with semver.org spec 2.0.0
+        spec.devices[0].attributes[long].string: Too long: may not be more than 64 bytes
+        spec.devices[0].capacity[memory].value: Invalid value: "lots": quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'
+        spec.devices[0]: Invalid value: null: `nodeName`, `nodeSelector` and `allNodes` can only be set if `perDeviceNodeSelection` is set to true in the ResourceSlice spec
+        "#);
     }
 
     #[test]
@@ -293,6 +308,9 @@ mod tests {
         let mut new = slice(1);
         new["driver"] = "other.example".into();
         new["nodeName"] = "node-b".into();
-        insta::assert_snapshot!(words(&new, Some(&old)), @"");
+        insta::assert_snapshot!(words(&new, Some(&old)), @r#"
+        spec.driver: Invalid value: "other.example": field is immutable
+        spec.nodeName: Invalid value: "node-b": field is immutable
+        "#);
     }
 }
