@@ -151,9 +151,16 @@ async fn a_busy_server_is_tried_again_a_refusal_is_not() {
     poster.post(pod(), EventKind::Normal, "Attached", "a");
     log.wait(3).await;
     poster.post(pod(), EventKind::Normal, "Attached", "b");
+    log.wait(4).await;
+    poster.post(pod(), EventKind::Normal, "Attached", "a");
     poster.stop(FLUSH).await;
     let seen = log.all();
-    assert_eq!(lines(&seen), vec!["POST /api/v1/namespaces/ns/events"; 4]);
+    let posts = vec!["POST /api/v1/namespaces/ns/events"; 4];
+    assert_eq!(lines(&seen)[..4], posts);
+    assert_eq!(
+        seen[4].method, "PATCH",
+        "the first Event was not remembered"
+    );
     let names = |i: usize| seen[i].body["metadata"]["name"].clone();
     assert_eq!(names(0), names(2));
 }
