@@ -164,12 +164,17 @@ impl Rig {
         writes.map(|seen| seen.method.clone()).collect()
     }
 
-    /// Waits until the pool looks like this.
+    /// Waits until the pool looks like this, an hour of the paused clock at most.
     async fn becomes(&self, pool: &[&str]) {
-        let mut log = 0;
-        while self.pool() != pool {
-            log = self.log.wait(log + 1).await.len();
-        }
+        let wait = async {
+            let mut log = 0;
+            while self.pool() != pool {
+                log = self.log.wait(log + 1).await.len();
+            }
+        };
+        let hour = Duration::from_secs(3600);
+        let result = tokio::time::timeout(hour, wait).await;
+        assert!(result.is_ok(), "{:?} instead of {pool:?}", self.pool());
     }
 
     /// Waits until the watch stands and all its news have been dealt with. The clock is
