@@ -7,10 +7,12 @@ mod config;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures::future::join_all;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tonic::transport::Server;
 use tonic::transport::server::Router;
 use tracing::{info, warn};
@@ -33,6 +35,10 @@ use crate::wire::dra_v1::dra_plugin_server::DraPluginServer as DraV1Server;
 use crate::wire::dra_v1beta1::dra_plugin_server::DraPluginServer as DraV1beta1Server;
 
 pub use config::{Cni, Config, ConfigError};
+
+/// How long a connection may take to carry the last answer. Clients may hold connections
+/// open for ever, so waiting for their end is no way to stop.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 
 /// Why the driver could not start. Nothing of it runs then.
 #[derive(Debug, thiserror::Error)]
@@ -140,18 +146,15 @@ impl Driver {
             Server::builder().add_service(EventService::server(recorder.clone(), instance)),
             &config.events_socket,
         )?;
-        let calls = Running::serve_both(
-            Server::builder().add_service(CallbackService::server(
-                manager.clone(),
-                recorder.clone(),
-                tasks.clone(),
-            )),
+        let callback = CallbackService::server(manager.clone(), recorder.clone(), tasks.clone());
+        let dra = Server::builder()
+            .add_service(DraV1Server::new(V1(node.clone())))
+            .add_service(DraV1beta1Server::new(V1beta1(node)));
+        let calls = Running::serve(
+            Server::builder().add_service(callback),
             &config.callback_socket,
-            Server::builder()
-                .add_service(DraV1Server::new(V1(node.clone())))
-                .add_service(DraV1beta1Server::new(V1beta1(node))),
-            &config.dra_socket(),
-        )?;
+        )?
+        .and(dra, &config.dra_socket())?;
         // Nobody changes the set of slots while the driver runs.
         let (_, devices) = watch::channel(slices::slots(config.slots, &config.uplink));
         let publisher = Publisher::start(
@@ -214,23 +217,24 @@ impl Driver {
     /// ResourceSlices stay: pods live on, and the next instance goes on from the record.
     pub async fn stop(self) {
         let grace = self.config.stop_timeout;
-        self.registration.stop(grace).await;
-        self.calls.stop(grace).await;
+        self.registration.stop(LAST_WORDS).await;
         self.background.cancel();
         self.tasks.close();
+        self.calls.refuse();
         if tokio::time::timeout(grace, self.tasks.wait())
             .await
             .is_err()
         {
-            warn!("attachments under way were given up; the next instance clears them");
+            warn!("calls under way were given up; the next instance clears what they left");
         }
+        self.calls.stop(LAST_WORDS).await;
         self.publisher.stop().await;
         if !self.status.flush(grace).await {
             warn!("claim statuses were left unwritten");
         }
         self.events.stop(grace).await;
         // Last, so that a watcher sees all of it.
-        self.stream.stop(std::time::Duration::from_millis(50)).await;
+        self.stream.stop(LAST_WORDS).await;
         info!(driver = %self.config.driver_name, "stopped");
     }
 }
@@ -280,38 +284,26 @@ fn restore(manager: &Manager, cdi: &CdiDir, status: &StatusWriter) -> Result<(),
     Ok(())
 }
 
-/// gRPC servers and the way to end them.
+/// gRPC servers and the way to end them. Dropped, they end at once.
 struct Running {
     stop: CancellationToken,
-    tasks: TaskTracker,
+    servers: Vec<AbortOnDropHandle<()>>,
 }
 
 impl Running {
     fn serve(router: Router, path: &Path) -> Result<Self, SocketError> {
         let running = Self {
             stop: CancellationToken::new(),
-            tasks: TaskTracker::new(),
+            servers: Vec::new(),
         };
-        running.add(router, path)?;
-        Ok(running)
+        running.and(router, path)
     }
 
-    fn serve_both(
-        first: Router,
-        first_path: &Path,
-        second: Router,
-        second_path: &Path,
-    ) -> Result<Self, SocketError> {
-        let running = Self::serve(first, first_path)?;
-        running.add(second, second_path)?;
-        Ok(running)
-    }
-
-    fn add(&self, router: Router, path: &Path) -> Result<(), SocketError> {
+    fn and(mut self, router: Router, path: &Path) -> Result<Self, SocketError> {
         let listener = socket::bind(path)?;
         let stop = self.stop.clone();
         let path = path.display().to_string();
-        self.tasks.spawn(async move {
+        let server = tokio::spawn(async move {
             let served = router
                 .serve_with_incoming_shutdown(listener.incoming(), stop.cancelled_owned())
                 .await;
@@ -319,18 +311,18 @@ impl Running {
                 warn!(socket = path, %error, "the server ended");
             }
         });
-        Ok(())
+        self.servers.push(AbortOnDropHandle::new(server));
+        Ok(self)
     }
 
-    async fn stop(self, grace: std::time::Duration) {
+    /// No new connections and calls; those under way go on.
+    fn refuse(&self) {
         self.stop.cancel();
-        self.tasks.close();
-        let _ = tokio::time::timeout(grace, self.tasks.wait()).await;
     }
-}
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.stop.cancel();
+    /// Ends. A connection that its client keeps open is closed after `grace`.
+    async fn stop(self, grace: Duration) {
+        self.refuse();
+        let _ = tokio::time::timeout(grace, join_all(self.servers)).await;
     }
 }

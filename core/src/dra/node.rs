@@ -96,6 +96,16 @@ impl Node {
         }
     }
 
+    /// Runs a call's work to its end, even when the kubelet gives up waiting: it asks again
+    /// and finds the work done.
+    pub(super) async fn finish<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, tonic::Status> {
+        let done = self.tasks.spawn(work).await;
+        done.map_err(|stopped| tonic::Status::internal(format!("the call was stopped: {stopped}")))
+    }
+
     /// Prepares claims: each is answered for itself, by UID. Safe to repeat.
     ///
     /// The error texts end up in the pod's events (`FailedPrepareDynamicResources`).

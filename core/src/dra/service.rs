@@ -30,7 +30,11 @@ macro_rules! serve {
                         name: claim.name,
                         uid: claim.uid,
                     });
-                let prepared = self.0.prepare(claims.collect()).await;
+                let (node, claims) = (self.0.clone(), claims.collect());
+                let prepared = self
+                    .0
+                    .finish(async move { node.prepare(claims).await })
+                    .await?;
                 let claims = prepared.into_iter().map(|(uid, outcome)| {
                     let answer = match outcome {
                         Ok(devices) => $wire::NodePrepareResourceResponse {
@@ -62,7 +66,11 @@ macro_rules! serve {
                         name: claim.name,
                         uid: claim.uid,
                     });
-                let done = self.0.unprepare(claims.collect()).await;
+                let (node, claims) = (self.0.clone(), claims.collect());
+                let done = self
+                    .0
+                    .finish(async move { node.unprepare(claims).await })
+                    .await?;
                 let claims = done.into_iter().map(|(uid, outcome)| {
                     let error = outcome.err().unwrap_or_default();
                     (uid, $wire::NodeUnprepareResourceResponse { error })
