@@ -217,6 +217,20 @@ impl ApiError {
         error
     }
 
+    /// Options of a request that break rules; `kind` is theirs, as `ListOptions`.
+    pub(crate) fn invalid_options(kind: &str, cause: &crate::validate::FieldError) -> ApiError {
+        let message = format!("{kind}.meta.k8s.io \"\" is invalid: {cause}");
+        let mut error = ApiError::new(422, "Invalid", message);
+        error.detail("group", "meta.k8s.io");
+        error.detail("kind", kind);
+        let causes = json!([cause.cause()]);
+        error
+            .details
+            .get_or_insert_default()
+            .insert("causes".to_owned(), causes);
+        error
+    }
+
     /// A fault that a test asked for.
     pub(crate) fn injected(code: u16) -> ApiError {
         let reason = match code {

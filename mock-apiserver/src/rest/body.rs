@@ -77,7 +77,7 @@ pub(super) fn document(bytes: &[u8], format: Format, what: &str) -> Result<Value
             match serde_json::from_str(text) {
                 Ok(value) => value,
                 Err(_) => serde_saphyr::from_str(text)
-                    .map_err(|error| unreadable(format!("yaml: {error}")))?,
+                    .map_err(|error| unreadable(format!("yaml: {}", first_line(&error))))?,
             }
         }
     };
@@ -87,6 +87,16 @@ pub(super) fn document(bytes: &[u8], format: Format, what: &str) -> Result<Value
         )));
     }
     Ok(value)
+}
+
+/// The parser shows the place in the text below its message; a Status has one line.
+fn first_line(error: &impl std::fmt::Display) -> String {
+    error
+        .to_string()
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 fn depth(value: &Value) -> usize {
@@ -109,9 +119,9 @@ pub(super) fn object(bytes: &[u8], format: Format, resource: &Resource) -> Resul
 pub(super) fn expect_kind(value: &Value, resource: &Resource) -> Result<()> {
     if !value.is_object() {
         let message = format!(
-            "cannot restore slice from {}: expected an object of kind {}",
-            short(value),
-            resource.kind
+            "the object provided is unrecognized (must be of type {}): it is {}, not a map of fields",
+            resource.kind,
+            described(value)
         );
         return Err(ApiError::bad_request(message));
     }
@@ -132,14 +142,14 @@ pub(super) fn expect_kind(value: &Value, resource: &Resource) -> Result<()> {
     Ok(())
 }
 
-fn short(value: &Value) -> &'static str {
+fn described(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "map",
+        Value::Bool(_) => "a truth value",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "a map",
     }
 }
 
@@ -168,13 +178,9 @@ mod tests {
         .join("\n");
         insta::assert_snapshot!(words, @r#"
         the object provided is unrecognized (must be of type ResourceClaim): couldn't get version/kind; json parse error: EOF while parsing an object at line 1 column 1
-        cannot restore slice from array: expected an object of kind ResourceClaim
-        cannot restore slice from string: expected an object of kind ResourceClaim
+        the object provided is unrecognized (must be of type ResourceClaim): it is a list, not a map of fields
+        the object provided is unrecognized (must be of type ResourceClaim): it is a text, not a map of fields
         the object provided is unrecognized (must be of type ResourceClaim): couldn't get version/kind; yaml: error: line 1 column 4: unclosed bracket '['
-         --> <input>:1:4
-          |
-        1 | a: [
-          |    ^ unclosed bracket '['
         the object provided is unrecognized (must be of type ResourceClaim): couldn't get version/kind; it is nested deeper than 100 levels
         the API version in the data (v1, Kind=Pod) does not match the expected API version (resource.k8s.io/v1, Kind=ResourceClaim)
         ResourceClaim in version "v1" cannot be handled as a ResourceClaim: invalid type: string "all", expected a sequence

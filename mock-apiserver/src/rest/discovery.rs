@@ -1,6 +1,7 @@
 //! What clients ask first: which groups, versions and kinds there are.
 
-use axum::http::StatusCode;
+use axum::body::Body;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
@@ -40,12 +41,7 @@ pub(super) fn answer(path: &str) -> Result<Response> {
         }
         ["api", version] => resources("", version)?,
         ["apis", group, version] => resources(group, version)?,
-        ["openapi", "v2"] => json!({
-            "swagger": "2.0",
-            "info": {"title": "Kubernetes", "version": format!("v1.{MINOR}.0")},
-            "paths": {},
-            "definitions": {},
-        }),
+        ["openapi", "v2"] => return Ok(openapi_v2()),
         ["openapi", "v3"] => openapi_index(),
         ["openapi", "v3", "api", version] => openapi("", version)?,
         ["openapi", "v3", "apis", group, version] => openapi(group, version)?,
@@ -139,6 +135,16 @@ fn root(group: &str, version: &str) -> String {
     } else {
         format!("apis/{group}/{version}")
     }
+}
+
+/// kubectl reads the older form as protobuf only, and only to check lists of objects by itself.
+/// Without any definitions, which is an empty message, it leaves that to the server.
+fn openapi_v2() -> Response {
+    let mut response = Response::new(Body::empty());
+    let kind =
+        HeaderValue::from_static("application/com.github.proto-openapi.spec.v2.v1.0+protobuf");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
 }
 
 fn openapi_index() -> Value {

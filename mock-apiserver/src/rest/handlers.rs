@@ -48,9 +48,8 @@ impl Call<'_> {
             given => given,
         };
         if manager.len() > 128 {
-            return Err(ApiError::bad_request(
-                "fieldManager: Too long: may not be more than 128 bytes",
-            ));
+            let error = FieldError::too_long("fieldManager", 128);
+            return Err(ApiError::invalid_options("Options", &error));
         }
         let part = if self.target.subresource == "status" {
             Part::Status
@@ -303,8 +302,8 @@ application/apply-patch+yaml, application/strategic-merge-patch+json";
     fn apply(&self, bytes: &[u8]) -> Result<Response> {
         let resource = stored_kind(self.resource());
         if self.query.text("fieldManager").is_empty() {
-            let message = "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch";
-            return Err(ApiError::bad_request(message));
+            let error = FieldError::required("fieldManager", "is required for apply patch");
+            return Err(ApiError::invalid_options("PatchOptions", &error));
         }
         let mut config = body::object(bytes, Format::Yaml, self.resource())?;
         for key in ["apiVersion", "kind"] {
@@ -406,9 +405,7 @@ application/apply-patch+yaml, application/strategic-merge-patch+json";
                 &propagation.into(),
                 &["Foreground", "Background", "Orphan", "nil"],
             );
-            return Err(ApiError::bad_request(format!(
-                "DeleteOptions.meta.k8s.io \"\" is invalid: {error}"
-            )));
+            return Err(ApiError::invalid_options("DeleteOptions", &error));
         }
         let precondition = |key| {
             let value = object::text(&body, &["preconditions", key]);

@@ -1,6 +1,7 @@
 //! The parameters of a request.
 
 use crate::error::{ApiError, Result};
+use crate::validate::FieldError;
 
 /// The decoded query of a URL. Empty parts, as in `?&a=b`, are skipped.
 #[derive(Debug, Default)]
@@ -59,11 +60,10 @@ impl Query {
         match self.text("dryRun") {
             "" => Ok(false),
             "All" => Ok(true),
-            other => {
-                let message =
-                    format!("dryRun: Unsupported value: {other:?}: supported values: \"All\"");
-                Err(ApiError::bad_request(message))
-            }
+            other => Err(ApiError::invalid_options(
+                "Options",
+                &FieldError::not_supported("dryRun", &other.into(), &["All"]),
+            )),
         }
     }
 }

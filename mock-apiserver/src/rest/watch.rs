@@ -109,31 +109,27 @@ enum Initial {
 }
 
 fn initial_events(query: &Query, version: u64) -> Result<Initial> {
-    let forbidden = |words: &str| {
-        let error = FieldError::forbidden("sendInitialEvents", words);
-        Err(ApiError::bad_request(format!(
-            "ListOptions.meta.k8s.io \"\" is invalid: {error}"
-        )))
+    let forbidden = |field: &str, words: &str| {
+        Err(ApiError::invalid_options(
+            "ListOptions",
+            &FieldError::forbidden(field, words),
+        ))
     };
     let not_older = query.text("resourceVersionMatch") == "NotOlderThan";
     match query.text("sendInitialEvents") {
-        "" if !query.text("resourceVersionMatch").is_empty() => {
-            let error = FieldError::forbidden(
-                "resourceVersionMatch",
-                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-            );
-            Err(ApiError::bad_request(format!(
-                "ListOptions.meta.k8s.io \"\" is invalid: {error}"
-            )))
-        }
+        "" if !query.text("resourceVersionMatch").is_empty() => forbidden(
+            "resourceVersionMatch",
+            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+        ),
         "" => Ok(if version == 0 {
             Initial::Plain
         } else {
             Initial::None
         }),
-        _ if !not_older => {
-            forbidden("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
-        }
+        _ if !not_older => forbidden(
+            "sendInitialEvents",
+            "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+        ),
         "true" => Ok(Initial::Marked),
         _ => Ok(Initial::None),
     }

@@ -206,7 +206,7 @@ fn network_data(errors: &mut Errors, path: &str, data: &Value) {
         list(data, &["ips"]),
         Some(IPS),
         |ip| Some(format!("{:?}", ip.as_str().unwrap_or_default())),
-        |errors, path, ip| interface_address(errors, path, ip),
+        interface_address,
     );
 }
 
