@@ -3,10 +3,10 @@
 //!
 //! | room | what it does |
 //! |---|---|
-//! | [`mod@plugin`] | finds registration sockets, shakes hands, watches connections, wipes ResourceSlices |
-//! | [`mod@claim`] | prepares and unprepares claims, keeps the checkpoint |
-//! | [`mod@pod`] | one worker a pod: sandbox, containers, status, teardown |
-//! | [`mod@cri`] | the runtime's calls |
+//! | `plugin` | finds registration sockets, shakes hands, watches connections, wipes ResourceSlices |
+//! | `claim` | prepares and unprepares claims, keeps the checkpoint |
+//! | `pod` | one worker a pod: sandbox, containers, status, teardown |
+//! | `cri` | the runtime's calls |
 //!
 //! Behaviour and messages follow Kubernetes 1.36 (`pkg/kubelet/pluginmanager`,
 //! `pkg/kubelet/cm/dra`, `pkg/kubelet/kuberuntime`).

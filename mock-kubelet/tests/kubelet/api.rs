@@ -27,6 +27,8 @@ pub struct Store {
     pub deletions: Vec<Value>,
     /// Every request is refused.
     pub away: bool,
+    /// Bodies of what was refused.
+    pub refused: Vec<Value>,
 }
 
 #[derive(Clone)]
@@ -158,6 +160,7 @@ impl Api {
             other => panic!("{other:?}"),
         };
         if self.0.borrow().away {
+            self.0.send_modify(|store| store.refused.push(body));
             return reply(
                 503,
                 failure(503, "ServiceUnavailable", "the server is away"),

@@ -224,6 +224,32 @@ async fn unprepare_is_repeated_until_it_succeeds_and_the_pod_waits_for_it() {
 }
 
 #[tokio::test]
+async fn unprepare_waits_for_a_driver_that_is_not_registered() {
+    let bed = Bed::new();
+    bed.claim("one", &["p"]);
+    let (kubelet, driver, guards) = bed.both().await;
+    bed.pod("p", &["one"]);
+    bed.cri.until_running("main", 0).await;
+    drop(guards);
+    let mut plugins = kubelet.plugins();
+    plugins
+        .wait_for(std::collections::BTreeMap::is_empty)
+        .await
+        .unwrap();
+    bed.api.delete_pod("p");
+    let stopped = |state: &crate::cri::State| state.sandboxes[0].state == 1;
+    bed.cri.until("the sandbox to be stopped", stopped).await;
+    assert_eq!(kubelet.prepared().len(), 1);
+    let _guards = [driver.serve(), driver.register(&bed.registration())];
+    bed.api
+        .until("the pod to go", |store| store.pod("p").is_none())
+        .await;
+    assert_eq!(driver.calls(), ["prepare one", "unprepare one"]);
+    nothing_prepared(&kubelet).await;
+    kubelet.stop().await;
+}
+
+#[tokio::test]
 async fn unprepare_needs_neither_the_claim_nor_its_name_to_be_free() {
     let bed = Bed::new();
     bed.claim("one", &["p"]);

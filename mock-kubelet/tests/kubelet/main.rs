@@ -7,6 +7,8 @@ mod bed;
 mod claims;
 mod cri;
 mod driver;
+mod ends;
 mod pods;
 mod registration;
 mod restart;
+mod steps;

@@ -1,7 +1,5 @@
-//! Sandboxes, containers, status, events and steps.
+//! Sandboxes, containers, status and events.
 
-use ndra_core::event::{Phase, Step};
-use ndra_core::gate::Gate;
 use serde_json::{Value, json};
 
 use crate::bed::{Bed, nothing_prepared, pod};
@@ -209,6 +207,8 @@ async fn a_container_that_dies_is_started_again_without_a_prepare() {
     }
     bed.cri.until_running("main", 3).await;
     assert_eq!(driver.calls(), ["prepare one"]);
+    let two_left = |state: &crate::cri::State| state.containers.len() == 2;
+    bed.cri.until("the oldest to be removed", two_left).await;
     let runs = bed
         .cri
         .calls()
@@ -284,6 +284,14 @@ async fn a_dead_sandbox_is_replaced_without_a_prepare() {
     StartContainer main#1
     ");
     bed.api.until_event("p", "SandboxChanged").await;
+    bed.cri.kill_sandbox();
+    bed.cri.until_running("main", 2).await;
+    let sandboxes = bed.cri.0.borrow().sandboxes.clone();
+    let attempts: Vec<_> = sandboxes
+        .iter()
+        .map(|s| s.metadata.as_ref().unwrap().attempt)
+        .collect();
+    assert_eq!(attempts, [1, 2], "the oldest is removed");
     kubelet.stop().await;
 }
 
@@ -376,163 +384,5 @@ async fn a_container_that_cannot_be_created_is_tried_again() {
     Normal Created spec.containers{main}: Container created
     Normal Started spec.containers{main}: Container started
     ");
-    kubelet.stop().await;
-}
-
-#[tokio::test]
-async fn each_claim_of_a_container_is_a_step_that_a_gate_can_hold() {
-    let mut bed = Bed::new();
-    let (gate, mut keeper) = Gate::pair();
-    bed.gate = gate;
-    bed.claim("one", &["p"]);
-    bed.claim("two", &["p"]);
-    let (kubelet, driver, _guards) = bed.both().await;
-    let mut pod = pod("p", &["one", "two"]);
-    pod["spec"]["containers"]
-        .as_array_mut()
-        .unwrap()
-        .push(json!({ "name": "plain" }));
-    bed.api.apply("pods", pod);
-    let mut passed = Vec::new();
-    let mut pass = async |count: usize| {
-        for _ in 0..count {
-            let arrival = keeper.next().await.unwrap();
-            let claim = arrival.subject.claim.clone().unwrap().name;
-            passed.push(format!("{} {claim} {}", arrival.step, driver.calls().len()));
-        }
-    };
-    pass(4).await;
-    bed.cri.until_running("plain", 0).await;
-    bed.api.delete_pod("p");
-    pass(2).await;
-    bed.api
-        .until("the pod to go", |store| store.pod("p").is_none())
-        .await;
-    insta::assert_snapshot!(passed.join("\n"), @"
-    prepare one 0
-    prepare two 0
-    create-container one 1
-    create-container two 1
-    unprepare one 1
-    unprepare two 1
-    ");
-    let mut reader = bed.recorder.subscribe(0);
-    let mut steps = Vec::new();
-    while let Some((event, _)) = reader.ready() {
-        assert_eq!(event.step, Step::CreateContainer);
-        let subject = serde_json::to_string(&event.subject).unwrap();
-        let detail = serde_json::to_string(&event.detail).unwrap();
-        steps.push(format!("{} {subject} {detail}", event.phase));
-    }
-    insta::assert_snapshot!(steps.join("\n"), @r#"
-    begin {"claim":{"namespace":"ns","name":"one","uid":"uid-one"},"pod":"ns/p","sandbox":"s1","container":"main"} {}
-    begin {"claim":{"namespace":"ns","name":"two","uid":"uid-two"},"pod":"ns/p","sandbox":"s1","container":"main"} {}
-    end {"claim":{"namespace":"ns","name":"one","uid":"uid-one"},"pod":"ns/p","sandbox":"s1","container":"main"} {"CDI_devices":["dra.networking/claim=uid-one"],"attempt":0,"container_id":"c2"}
-    end {"claim":{"namespace":"ns","name":"two","uid":"uid-two"},"pod":"ns/p","sandbox":"s1","container":"main"} {"CDI_devices":["dra.networking/claim=uid-two"],"attempt":0,"container_id":"c2"}
-    "#);
-    kubelet.stop().await;
-}
-
-#[tokio::test]
-async fn a_failed_start_is_a_failed_step() {
-    let bed = Bed::new();
-    bed.claim("one", &["p"]);
-    let (kubelet, _driver, _guards) = bed.both().await;
-    bed.cri
-        .0
-        .send_modify(|state| state.fail_start = vec!["no".into()]);
-    bed.pod("p", &["one"]);
-    bed.api.until_event("p", "Started").await;
-    kubelet.stop().await;
-    let mut reader = bed.recorder.subscribe(0);
-    let mut phases = Vec::new();
-    while let Some((event, _)) = reader.ready() {
-        phases.push((event.phase, event.error.clone()));
-    }
-    let begin = (Phase::Begin, None);
-    let fail = (Phase::Fail, Some("no".to_owned()));
-    assert_eq!(phases, [begin.clone(), fail, begin, (Phase::End, None)]);
-}
-
-#[tokio::test]
-async fn a_pod_that_is_force_deleted_is_torn_down_all_the_same() {
-    let bed = Bed::new();
-    bed.claim("one", &["p"]);
-    let (kubelet, driver, _guards) = bed.both().await;
-    bed.pod("p", &["one"]);
-    bed.cri.until_running("main", 0).await;
-    bed.api.remove("pods", "p");
-    let gone =
-        |state: &crate::cri::State| state.sandboxes.is_empty() && state.containers.is_empty();
-    bed.cri.until("nothing to be left", gone).await;
-    assert_eq!(driver.calls(), ["prepare one", "unprepare one"]);
-    nothing_prepared(&kubelet).await;
-    assert_eq!(bed.api.0.borrow().deletions, [json!(null); 0]);
-    kubelet.stop().await;
-}
-
-#[tokio::test]
-async fn a_replaced_pod_of_the_same_name_is_another_pod() {
-    let bed = Bed::new();
-    bed.claim("one", &["p"]);
-    let (kubelet, driver, _guards) = bed.both().await;
-    bed.pod("p", &["one"]);
-    bed.cri.until_running("main", 0).await;
-    driver.set(|state| state.hold = true);
-    bed.api.remove("pods", "p");
-    driver.until_call("unprepare one").await;
-    // The old one is not through yet when the new one starts.
-    let mut next = pod("p", &[]);
-    next["metadata"]["uid"] = json!("uid-next");
-    bed.api.apply("pods", next);
-    bed.api.until_phase("p", "Running").await;
-    driver.set(|state| state.hold = false);
-    let one_left = |state: &crate::cri::State| {
-        state.sandboxes.len() == 1
-            && state.sandboxes[0].metadata.as_ref().unwrap().uid == "uid-next"
-    };
-    bed.cri.until("the old sandbox to go", one_left).await;
-    nothing_prepared(&kubelet).await;
-    assert_eq!(
-        bed.api.0.borrow().pod("p").unwrap()["metadata"]["uid"],
-        "uid-next"
-    );
-    kubelet.stop().await;
-}
-
-#[tokio::test]
-async fn a_deletion_cuts_a_start_short() {
-    let bed = Bed::new();
-    bed.claim("one", &["p"]);
-    let (kubelet, driver, _guards) = bed.both().await;
-    bed.cri.0.send_modify(|state| state.hold_start = true);
-    bed.pod("p", &["one"]);
-    let starting =
-        |state: &crate::cri::State| state.calls.iter().any(|c| c == "StartContainer main#0");
-    bed.cri.until("a start", starting).await;
-    bed.api.delete_pod("p");
-    bed.api
-        .until("the pod to go", |store| store.pod("p").is_none())
-        .await;
-    assert_eq!(driver.calls(), ["prepare one", "unprepare one"]);
-    kubelet.stop().await;
-}
-
-#[tokio::test]
-async fn pods_are_kept_while_the_api_server_is_away() {
-    let bed = Bed::new();
-    let (kubelet, _driver, _guards) = bed.both().await;
-    bed.pod("p", &[]);
-    bed.api.until_phase("p", "Running").await;
-    bed.api.0.send_modify(|store| store.away = true);
-    bed.cri.exit("main", 1);
-    bed.cri.until_running("main", 1).await;
-    bed.api.0.send_modify(|store| store.away = false);
-    let restarted = |store: &crate::api::Store| {
-        store.pod("p").unwrap()["status"]["containerStatuses"][0]["restartCount"] == 1
-    };
-    bed.api.until("the status to be written", restarted).await;
-    bed.pod("q", &[]);
-    bed.api.until_phase("q", "Running").await;
     kubelet.stop().await;
 }

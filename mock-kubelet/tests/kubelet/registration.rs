@@ -189,14 +189,36 @@ async fn slices_go_at_the_start_and_after_a_lost_connection() {
 
 #[tokio::test]
 async fn slices_stay_when_the_driver_comes_back_in_time() {
-    let mut bed = Bed::new();
-    bed.timing.slice_wipe = Duration::from_secs(3600);
+    let bed = Bed::new();
     let (kubelet, driver, [service, _registration]) = bed.both().await;
-    until_plugins(&kubelet, |plugins| has(plugins, PluginStatus::Connected)).await;
+    let other = Driver::named(bed.dir.path(), "other.driver", &["v1.DRAPlugin"]);
+    let other_service = other.serve();
+    let _other_registration = other.register(&bed.path("reg/other.sock"));
+    let is = |plugins: &BTreeMap<String, Plugin>, name: &str, status| {
+        plugins
+            .get(name)
+            .is_some_and(|plugin| plugin.status == status)
+    };
+    until_plugins(&kubelet, |plugins| {
+        has(plugins, PluginStatus::Connected)
+            && is(plugins, "other.driver", PluginStatus::Connected)
+    })
+    .await;
     drop(service);
     until_plugins(&kubelet, |plugins| has(plugins, PluginStatus::Disconnected)).await;
     let _service = driver.serve();
     until_plugins(&kubelet, |plugins| has(plugins, PluginStatus::Connected)).await;
+    // The other one is lost later and for good: when its slices go, the time of the first
+    // is over, too.
+    drop(other_service);
+    let gone = |wipe: &String| wipe.contains("other.driver");
+    bed.api
+        .until("the other's wipe", |store| store.wipes.iter().any(gone))
+        .await;
     kubelet.stop().await;
-    assert_eq!(bed.api.0.borrow().wipes.len(), 1, "only that of the start");
+    assert_eq!(
+        bed.api.0.borrow().wipes.len(),
+        2,
+        "that of the start, and the other's"
+    );
 }
