@@ -16,6 +16,8 @@ use crate::node::Node;
 
 /// How long the kubelet waits until a registration socket accepts.
 const DIAL: Duration = Duration::from_secs(10);
+/// The longest account of itself, in bytes, that a plugin may give: it is echoed in errors.
+const MAX_INFO: usize = 64 * 1024;
 /// How long it waits for the reply to NotifyRegistrationStatus.
 const NOTIFY: Duration = Duration::from_secs(5);
 
@@ -80,7 +82,7 @@ pub(crate) async fn handshake(
                 other => other.to_string(),
             })
         })?;
-    let mut client = RegistrationClient::new(channel);
+    let mut client = RegistrationClient::new(channel).max_decoding_message_size(MAX_INFO);
     let deadline = node.timing.info_deadline;
     let info = within(deadline, client.get_info(request(InfoRequest {}, deadline)))
         .await
