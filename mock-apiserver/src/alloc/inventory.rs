@@ -38,6 +38,8 @@ impl DeviceId {
 #[derive(Debug, Clone)]
 pub(super) struct Device {
     pub(super) id: DeviceId,
+    /// Its number among all devices of a search.
+    pub(super) ordinal: usize,
     slice: Arc<Value>,
     index: usize,
 }
@@ -139,19 +141,23 @@ impl Inventory {
             );
             pools.entry(key).or_default().push(slice);
         }
+        let mut ordinals = 0..;
         pools
             .into_iter()
             .filter_map(|((driver, name), mut slices)| {
                 let newest = slices.iter().map(|slice| generation(slice)).max()?;
                 slices.retain(|slice| generation(slice) == newest);
                 let wanted = slices.iter().filter_map(|slice| slice_count(slice)).max()?;
-                let devices: Vec<Device> = slices
+                let mut devices: Vec<Device> = slices
                     .iter()
                     .flat_map(|slice| devices(driver, name, slice))
                     .filter(|device| device.is_on(node))
                     .collect();
+                for (device, ordinal) in devices.iter_mut().zip(&mut ordinals) {
+                    device.ordinal = ordinal;
+                }
                 let incomplete = u64::try_from(slices.len()).is_ok_and(|count| count < wanted);
-                (!devices.is_empty() || incomplete).then(|| Pool {
+                (!devices.is_empty()).then(|| Pool {
                     name: format!("{driver}/{name}"),
                     incomplete,
                     devices,
@@ -181,6 +187,7 @@ fn devices(driver: &str, pool: &str, slice: &Arc<Value>) -> Vec<Device> {
                 pool: pool.to_owned(),
                 device: text(device, &["name"]).to_owned(),
             },
+            ordinal: 0,
             slice: Arc::clone(slice),
             index,
         })

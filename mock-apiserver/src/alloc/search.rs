@@ -14,7 +14,7 @@ use crate::object::{at, name, namespace};
 /// The most devices one claim can have.
 pub(super) const RESULTS: usize = 32;
 
-/// Steps the search may take before it gives up.
+/// How often the search may consider a device before it gives up.
 const STEPS: usize = 200_000;
 
 /// One chosen device.
@@ -68,7 +68,7 @@ struct Search<'a> {
     pools: &'a [Pool],
     taken: &'a BTreeSet<DeviceId>,
     /// Whether an alternative selects a device: known once, true for the whole search.
-    matches: RefCell<HashMap<(usize, usize, usize, DeviceId), bool>>,
+    matches: RefCell<HashMap<(Place, usize), bool>>,
 }
 
 struct State<'a> {
@@ -116,16 +116,6 @@ impl<'a> Search<'a> {
         missing: usize,
         from: (usize, usize),
     ) -> Result<bool, Refusal> {
-        state.steps += 1;
-        if state.steps > STEPS {
-            let claim = &self.claims[place.0];
-            let why = format!(
-                "claim {}/{}: too many possible ways to allocate it; ask for fewer devices or constraints",
-                namespace(claim),
-                name(claim)
-            );
-            return Err(Refusal::Because(why));
-        }
         let (claim, request, _) = place;
         if missing == 0 {
             return self.request(state, claim, request + 1);
@@ -142,6 +132,7 @@ impl<'a> Search<'a> {
         {
             let first = if pool_index == from.0 { from.1 } else { 0 };
             for (index, device) in pool.devices.iter().enumerate().skip(first) {
+                self.count_step(state, claim)?;
                 if !self.is_free(state, place, alternative, device)
                     || !self.selects(place, alternative, device)?
                 {
@@ -164,6 +155,20 @@ impl<'a> Search<'a> {
             }
         }
         Ok(false)
+    }
+
+    /// Gives up when the search has taken too long.
+    fn count_step(&self, state: &mut State<'a>, claim: usize) -> Result<(), Refusal> {
+        state.steps += 1;
+        if state.steps <= STEPS {
+            return Ok(());
+        }
+        let claim = &self.claims[claim];
+        Err(Refusal::Because(format!(
+            "claim {}/{}: too many possible ways to allocate it; ask for fewer devices or constraints",
+            namespace(claim),
+            name(claim)
+        )))
     }
 
     fn all_devices(
@@ -245,7 +250,7 @@ impl<'a> Search<'a> {
         alternative: &Alternative,
         device: &Device,
     ) -> Result<bool, Refusal> {
-        let key = (place.0, place.1, place.2, device.id.clone());
+        let key = (place, device.ordinal);
         if let Some(known) = self.matches.borrow().get(&key) {
             return Ok(*known);
         }

@@ -2,8 +2,10 @@
 
 use serde_json::Value;
 
-use super::fields::{self, FieldSet};
+use super::differ::{changes, fields_of};
+use super::fields::FieldSet;
 use super::managed::{self, Author};
+use super::overlay;
 use crate::error::{ApiError, Result};
 use crate::object;
 use crate::resource::Resource;
@@ -21,13 +23,13 @@ pub(crate) fn apply(
     if !object::at(config, &["metadata", "managedFields"]).is_null() {
         return Err(ApiError::bad_request("metadata.managedFields must be nil"));
     }
-    let config = fields::only(config, author.subresource == "status", resource.status);
-    let wanted = FieldSet::of(resource, &config);
+    let config = overlay::only(config, author.subresource == "status", resource.status);
+    let wanted = fields_of(resource, &config);
     let mut merged = live.clone();
-    fields::lay_over(resource, &mut Vec::new(), &mut merged, &config);
+    overlay::lay_over(resource, &mut Vec::new(), &mut merged, &config);
 
     let mut entries = managed::read(live);
-    let (taken, _) = managed::changes(resource, Some(live), &merged);
+    let (taken, _) = changes(resource, Some(live), &merged);
     let mut conflicts = Vec::new();
     for entry in entries.iter_mut().filter(|entry| !entry.is_by(author)) {
         let lost = entry.fields.intersect(&taken);
@@ -51,7 +53,7 @@ pub(crate) fn apply(
             kept.union(&entry.fields);
         }
     }
-    fields::remove(
+    overlay::remove(
         resource,
         &mut Vec::new(),
         &mut merged,
@@ -59,7 +61,7 @@ pub(crate) fn apply(
         &kept,
     );
 
-    let (_, removed) = managed::changes(resource, Some(live), &merged);
+    let (_, removed) = changes(resource, Some(live), &merged);
     for entry in &mut entries {
         entry.fields = entry.fields.minus(&removed);
     }

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::fields::{self, Change, FieldSet, Path};
+use super::differ::changes;
+use super::fields::FieldSet;
 use crate::object;
 use crate::resource::Resource;
 
@@ -107,25 +108,6 @@ pub(super) fn write(object: &mut Value, entries: &[Entry]) {
         Value::Array(list)
     };
     object::put(object::metadata(object), "managedFields", list);
-}
-
-/// What changed between two versions: the fields that were set and those that went.
-pub(super) fn changes(
-    resource: &Resource,
-    old: Option<&Value>,
-    new: &Value,
-) -> (FieldSet, FieldSet) {
-    let (mut set, mut removed) = (FieldSet::default(), FieldSet::default());
-    let report = &mut |path: &[String], change: Change| {
-        if fields::is_owned(path) {
-            match change {
-                Change::Set => set.insert(path),
-                Change::Removed => removed.insert(path),
-            }
-        }
-    };
-    fields::compare(resource, &mut Path::default(), old, Some(new), report);
-    (set, removed)
 }
 
 /// Gives what changed from `old` to `new` to the author. Others lose what was changed or

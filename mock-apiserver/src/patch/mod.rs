@@ -1,10 +1,12 @@
 //! The four ways of changing a part of an object, and who owns which field.
 
 mod apply;
+mod differ;
 mod fields;
 mod json;
 mod managed;
 mod merge;
+mod overlay;
 mod shape;
 mod strategic;
 
