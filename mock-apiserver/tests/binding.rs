@@ -359,3 +359,45 @@ async fn allocation_follows_the_slice_at_once() {
     assert!(took.as_millis() < 1000, "{took:?}");
     server.stop().await;
 }
+
+#[tokio::test]
+async fn many_pods_get_their_devices() {
+    const PODS: usize = 120;
+    let server = server().await;
+    let client = client(&server);
+    world(&client, 128).await;
+    create(&client, template("t")).await;
+    let start = std::time::Instant::now();
+    let names: Vec<String> = (0..PODS).map(|n| format!("web-{n}")).collect();
+    for name in &names {
+        server.create(pod_with_template(name, "t")).unwrap();
+    }
+    for name in &names {
+        until_is(&client, "Pod", name, is_bound).await;
+    }
+    println!("{PODS} pods were bound in {:?}", start.elapsed());
+    let mut devices: Vec<String> = server
+        .list("resourceclaims", None)
+        .iter()
+        .map(|claim| {
+            let results = &claim["status"]["allocation"]["devices"]["results"];
+            results[0]["device"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    devices.sort();
+    devices.dedup();
+    assert_eq!(devices.len(), PODS, "no device was given twice");
+    for name in &names {
+        server.delete("pods", "default", name, Some(0)).unwrap();
+    }
+    for claim in server.list("resourceclaims", None) {
+        until_gone(
+            &client,
+            "ResourceClaim",
+            claim["metadata"]["name"].as_str().unwrap(),
+        )
+        .await;
+    }
+    println!("and gone again after {:?}", start.elapsed());
+    server.stop().await;
+}

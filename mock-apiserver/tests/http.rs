@@ -279,3 +279,20 @@ async fn stopping_ends_everything() {
             .is_err()
     );
 }
+
+#[tokio::test]
+async fn stopping_does_not_wait_for_a_delayed_answer() {
+    let server = plain_server().await;
+    server
+        .faults()
+        .set_delay("*", "*", Duration::from_secs(3600));
+    let nodes: Api<Node> = Api::all(client(&server));
+    let list = tokio::spawn(async move { nodes.list(&ListParams::default()).await.map(drop) });
+    while server.requests().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    tokio::time::timeout(Duration::from_secs(20), server.stop())
+        .await
+        .expect("it stops");
+    assert!(list.await.unwrap().is_err());
+}

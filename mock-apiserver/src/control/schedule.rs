@@ -10,7 +10,7 @@ use crate::alloc::{self, Inventory, Refusal};
 use crate::error::{ApiError, Result};
 use crate::object::{self, at, list, name, namespace, text};
 use crate::resource::{CLAIMS, CLASSES, NODES, PODS, SLICES};
-use crate::store::{Store, Writer};
+use crate::store::{Part, Store, Writer};
 
 /// The field manager and event source of this scheduler.
 const SCHEDULER: &str = "default-scheduler";
@@ -243,76 +243,63 @@ fn claims_of(store: &Store, pod: &Value) -> Result<Vec<Arc<Value>>, Stuck> {
     Ok(found)
 }
 
-/// Puts a pod on a node, as `POST …/binding` does.
+/// Puts a pod on a node, as `POST …/binding` does, in one write.
 pub(crate) fn bind(store: &Store, namespace: &str, pod: &str, node: &str) -> Result<()> {
-    store.update(
-        &PODS,
-        Some(namespace),
-        pod,
-        &Writer::internal(MANAGER),
-        |old| {
-            if object::is_deleting(old) {
-                let why = format!("pod {pod} is being deleted, cannot be assigned to a host");
-                return Err(ApiError::conflict(&PODS, pod, &why));
-            }
-            let current = text(old, &["spec", "nodeName"]);
-            if !current.is_empty() {
-                let why = format!("pod {pod} is already assigned to node {current:?}");
-                return Err(ApiError::conflict(&PODS, pod, &why));
-            }
-            let mut new = old.clone();
-            object::child(&mut new, "spec").insert("nodeName".to_owned(), node.into());
-            Ok(new)
-        },
-    )?;
-    set_scheduled(store, namespace, pod, "True", None)?;
+    let writer = Writer {
+        part: Part::Whole,
+        ..Writer::internal(MANAGER)
+    };
+    store.update(&PODS, Some(namespace), pod, &writer, |old| {
+        if object::is_deleting(old) {
+            let why = format!("pod {pod} is being deleted, cannot be assigned to a host");
+            return Err(ApiError::conflict(&PODS, pod, &why));
+        }
+        let current = text(old, &["spec", "nodeName"]);
+        if !current.is_empty() {
+            let why = format!("pod {pod} is already assigned to node {current:?}");
+            return Err(ApiError::conflict(&PODS, pod, &why));
+        }
+        let mut new = with_scheduled(old, "True", None);
+        object::child(&mut new, "spec").insert("nodeName".to_owned(), node.into());
+        Ok(new)
+    })?;
     Ok(())
 }
 
 /// Writes the condition; whether it was news.
 fn note_unscheduled(store: &Store, pod: &Value, why: &str) -> bool {
-    set_scheduled(store, namespace(pod), name(pod), "False", Some(why)).unwrap_or(false)
+    let mut news = false;
+    let writer = Writer::internal_status(MANAGER);
+    let written = store.update(&PODS, Some(namespace(pod)), name(pod), &writer, |old| {
+        let new = with_scheduled(old, "False", Some(why));
+        news = new != *old;
+        Ok(new)
+    });
+    news && written.is_ok()
 }
 
-fn set_scheduled(
-    store: &Store,
-    namespace: &str,
-    pod: &str,
-    status: &str,
-    why: Option<&str>,
-) -> Result<bool> {
-    let mut changed = false;
-    store.update(
-        &PODS,
-        Some(namespace),
-        pod,
-        &Writer::internal_status(MANAGER),
-        |old| {
-            let mut condition =
-                json!({"type": "PodScheduled", "status": status, "lastProbeTime": null});
-            if let Some(why) = why {
-                condition["reason"] = "Unschedulable".into();
-                condition["message"] = why.into();
-            }
-            let mut conditions = list(old, &["status", "conditions"]).to_vec();
-            let before = conditions
-                .iter()
-                .position(|other| other["type"] == "PodScheduled");
-            let same_status = before.is_some_and(|index| conditions[index]["status"] == status);
-            condition["lastTransitionTime"] = match before {
-                Some(index) if same_status => conditions[index]["lastTransitionTime"].clone(),
-                _ => object::now().into(),
-            };
-            match before {
-                Some(index) if conditions[index] == condition => return Ok(old.clone()),
-                Some(index) => conditions[index] = condition,
-                None => conditions.push(condition),
-            }
-            changed = true;
-            let mut new = old.clone();
-            object::child(&mut new, "status").insert("conditions".to_owned(), conditions.into());
-            Ok(new)
-        },
-    )?;
-    Ok(changed)
+/// The pod with its condition `PodScheduled`.
+fn with_scheduled(pod: &Value, status: &str, why: Option<&str>) -> Value {
+    let mut condition = json!({"type": "PodScheduled", "status": status, "lastProbeTime": null});
+    if let Some(why) = why {
+        condition["reason"] = "Unschedulable".into();
+        condition["message"] = why.into();
+    }
+    let mut conditions = list(pod, &["status", "conditions"]).to_vec();
+    let before = conditions
+        .iter()
+        .position(|other| other["type"] == "PodScheduled");
+    condition["lastTransitionTime"] = match before {
+        Some(index) if conditions[index]["status"] == status => {
+            conditions[index]["lastTransitionTime"].clone()
+        }
+        _ => object::now().into(),
+    };
+    match before {
+        Some(index) => conditions[index] = condition,
+        None => conditions.push(condition),
+    }
+    let mut new = pod.clone();
+    object::child(&mut new, "status").insert("conditions".to_owned(), conditions.into());
+    new
 }

@@ -22,6 +22,8 @@ const NAME_ATTEMPTS: usize = 8;
 pub(crate) enum Part {
     Main,
     Status,
+    /// All of it: for the server's own binding of pods, which is one write.
+    Whole,
 }
 
 /// On whose behalf, and how, an object is written.
@@ -269,6 +271,10 @@ impl Inner {
         match writer.part {
             Part::Main => validate::updated(resource, old, &new)?,
             Part::Status => validate::status_updated(resource, old, &new)?,
+            Part::Whole => {
+                validate::updated(resource, old, &new)?;
+                validate::status_updated(resource, old, &new)?;
+            }
         }
         if new == **old {
             return Ok(Arc::clone(old));
@@ -305,9 +311,9 @@ fn settle(resource: &Resource, old: &Value, new: &mut Value, part: Part) -> Resu
             *new = old.clone();
             object::put(object::as_map(new), "status", status);
         }
-        Part::Main => {
+        Part::Main | Part::Whole => {
             keep_system_fields(old, new);
-            if resource.status {
+            if resource.status && part == Part::Main {
                 let status = old.get("status").cloned().unwrap_or_default();
                 object::put(object::as_map(new), "status", status);
             }
