@@ -61,8 +61,8 @@ fn containerd_sandbox(sandbox: &Sandbox, pid: u32) -> Value {
     })
 }
 
-/// CRI-O drops the sandbox's own container unless the pod shares its PID namespace; then
-/// there is no image and no pid to tell of.
+/// CRI-O drops the sandbox's own container unless the pod shares its PID namespace (which
+/// the kubelet does not ask for by default); then there is no image and no pid to tell of.
 fn crio_sandbox(sandbox: &Sandbox, pid: u32) -> Value {
     if shares_pid(sandbox) {
         json!({
@@ -82,8 +82,8 @@ fn shares_pid(sandbox: &Sandbox) -> bool {
         .linux
         .as_ref()
         .and_then(|l| l.security_context.as_ref())
-        .and_then(|s| s.namespace_options.as_ref());
-    options.is_some_and(|o| o.pid() == NamespaceMode::Pod)
+        .and_then(|s| s.namespace_options.clone());
+    options.unwrap_or_default().pid() == NamespaceMode::Pod
 }
 
 /// ContainerStatus.

@@ -9,7 +9,11 @@ use container_device_interface::device::Device;
 use container_device_interface::spec::{Spec, read_spec};
 
 /// The largest spec file that is read, in bytes.
-const MAX_SPEC: u64 = 4 * 1024 * 1024;
+const MAX_SPEC: u64 = 1024 * 1024;
+
+/// The deepest nesting of brackets that is parsed: the YAML parser refuses more, but takes
+/// a minute of quadratic work to say so of a few megabytes.
+const MAX_DEPTH: usize = 128;
 
 /// What was read, by file and by device.
 #[derive(Default)]
@@ -114,11 +118,40 @@ fn spec_files(dir: &Path) -> BTreeMap<PathBuf, Stamp> {
 
 fn load(path: &Path, priority: usize) -> Option<Spec> {
     let priority = i32::try_from(priority).ok()?;
+    if std::fs::read(path).is_ok_and(|text| too_deep(&text)) {
+        tracing::warn!(path = %path.display(), "CDI spec passed over: nested too deep");
+        return None;
+    }
     match read_spec(&path.to_path_buf(), priority) {
         Ok(spec) => Some(spec),
         Err(error) => {
             tracing::warn!(path = %path.display(), "CDI spec passed over: {error:#}");
             None
         }
+    }
+}
+
+/// Whether more brackets are open at once than any spec needs. Those in strings count, too:
+/// no shell script leaves so many open.
+fn too_deep(text: &[u8]) -> bool {
+    let mut depth = 0_usize;
+    text.iter().any(|byte| {
+        match byte {
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth > MAX_DEPTH
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn depth_is_what_is_open_at_once() {
+        assert!(too_deep("[".repeat(MAX_DEPTH + 1).as_bytes()));
+        assert!(!too_deep("[]".repeat(10 * MAX_DEPTH).as_bytes()));
     }
 }
