@@ -100,21 +100,13 @@ async fn replies_must_name_the_claims_that_were_asked_for() {
 
 #[tokio::test]
 async fn failures_to_prepare_are_in_the_kubelets_words() {
-    let mut bed = Bed::new();
-    bed.timing.prepare_deadline = Duration::from_millis(100);
+    let bed = Bed::new();
     bed.claim("one", &["p"]);
     let (kubelet, driver, [service, _registration]) = bed.both().await;
     driver.set(|state| state.errors = vec!["no such parent: eth7".into()]);
     bed.pod("p", &["one"]);
     insta::assert_snapshot!(failure(&bed).await, @"Warning FailedPrepareDynamicResources pod: Failed to prepare dynamic resources: prepare dynamic resources: NodePrepareResources failed for ResourceClaim one: no such parent: eth7");
     bed.cri.until_running("main", 0).await;
-
-    driver.set(|state| state.hold = true);
-    bed.claim("slow", &["q"]);
-    bed.pod("q", &["slow"]);
-    bed.api.until_event("q", PREPARE_FAILED).await;
-    insta::assert_snapshot!(bed.api.0.borrow().events("q")[0], @"Warning FailedPrepareDynamicResources pod: Failed to prepare dynamic resources: prepare dynamic resources: NodePrepareResources: rpc error: code = DeadlineExceeded desc = context deadline exceeded");
-    driver.set(|state| state.hold = false);
 
     drop(service);
     let mut plugins = kubelet.plugins();
@@ -128,6 +120,20 @@ async fn failures_to_prepare_are_in_the_kubelets_words() {
     bed.api.until_event("r", PREPARE_FAILED).await;
     let event = bed.api.0.borrow().events("r")[0].clone();
     insta::assert_snapshot!(event.replace(bed.dir.path().to_str().unwrap(), "DIR"), @r#"Warning FailedPrepareDynamicResources pod: Failed to prepare dynamic resources: prepare dynamic resources: NodePrepareResources: rpc error: code = Unavailable desc = connection error: desc = "transport: Error while dialing: dial unix DIR/dra.networking.sock: connect: no such file or directory""#);
+    kubelet.stop().await;
+}
+
+#[tokio::test]
+async fn a_driver_that_takes_too_long_is_not_waited_for() {
+    let mut bed = Bed::new();
+    bed.timing.prepare_deadline = Duration::from_millis(100);
+    bed.claim("one", &["p"]);
+    let (kubelet, driver, _guards) = bed.both().await;
+    driver.set(|state| state.hold = true);
+    bed.pod("p", &["one"]);
+    insta::assert_snapshot!(failure(&bed).await, @"Warning FailedPrepareDynamicResources pod: Failed to prepare dynamic resources: prepare dynamic resources: NodePrepareResources: rpc error: code = DeadlineExceeded desc = context deadline exceeded");
+    driver.set(|state| state.hold = false);
+    bed.cri.until_running("main", 0).await;
     kubelet.stop().await;
 }
 
