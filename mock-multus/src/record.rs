@@ -19,7 +19,10 @@ use ipnet::IpNet;
 use ndra_core::cni::CniError;
 use serde_json::Value;
 
+pub(crate) use chain::describe;
 pub use chain::{PluginFailure, RecordFailure};
+pub(crate) use macvlan::parse_mac;
+pub(crate) use state::Netns;
 pub use state::{Allocation, Interface, State};
 
 /// Which node is played.

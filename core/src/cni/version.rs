@@ -3,7 +3,7 @@
 /// Versions that configurations and results may have, oldest first.
 ///
 /// 0.1.0 and 0.2.0 have another result format (no interfaces) and are not spoken.
-pub const SUPPORTED: [&str; 5] = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
+pub const SUPPORTED: [&str; 5] = super::VERSIONS;
 
 /// The version that results are normalized to.
 pub const LATEST: &str = "1.1.0";

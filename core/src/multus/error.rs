@@ -76,7 +76,10 @@ pub enum MultusError {
         socket: PathBuf,
     },
     /// The daemon or a plugin said no. The plugin's error code is lost on the way.
-    #[error("Multus refused {attempt}: {}", self.reason().unwrap_or("(no reason given)"))]
+    #[error("Multus refused {attempt}: {}", self.reason().map_or(
+        format!("status {status}, without a reason: see the log of its daemon on this node"),
+        str::to_owned
+    ))]
     Refused {
         /// What was asked.
         attempt: Box<Attempt>,

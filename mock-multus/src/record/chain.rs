@@ -1,6 +1,5 @@
 //! libcni's part: plugins of a list in order and back, results chained and remembered.
 
-use std::fmt;
 use std::path::Path;
 
 use ndra_core::cni::{
@@ -42,19 +41,12 @@ fn verb(command: Command) -> &'static str {
 }
 
 /// How libcni names a plugin of a list.
-pub(crate) fn description(plugin: &Map<String, Value>) -> String {
-    struct Shown<'a>(&'a Map<String, Value>);
-    impl fmt::Display for Shown<'_> {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            let text = |key: &str| self.0.get(key).and_then(Value::as_str).unwrap_or_default();
-            write!(f, "type={:?}", text("type"))?;
-            match text("name") {
-                "" => Ok(()),
-                name => write!(f, " name={name:?}"),
-            }
-        }
+pub(crate) fn describe(plugin: &Map<String, Value>) -> String {
+    let text = |key: &str| plugin.get(key).and_then(Value::as_str).unwrap_or_default();
+    match text("name") {
+        "" => format!("type={:?}", text("type")),
+        name => format!("type={:?} name={name:?}", text("type")),
     }
-    Shown(plugin).to_string()
 }
 
 impl Record {
@@ -182,7 +174,77 @@ fn key(network: &ConfigList, invocation: &Invocation) -> CacheKey {
 fn failure(command: Command, plugin: &Map<String, Value>, error: CniError) -> RecordFailure {
     RecordFailure::Plugin(PluginFailure {
         command,
-        plugin: description(plugin),
+        plugin: describe(plugin),
         error,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::record::{RecordConfig, State};
+
+    fn network(change: Value) -> ConfigList {
+        let mut network = json!({
+            "cniVersion": "1.0.0", "name": "m",
+            "plugins": [{"type": "macvlan", "ipam": {"type": "host-local", "subnet": "10.1.1.0/24"}}]
+        });
+        for (key, value) in change.as_object().unwrap() {
+            network[key] = value.clone();
+        }
+        serde_json::from_value(network).unwrap()
+    }
+
+    fn invocation(dir: &tempfile::TempDir) -> Invocation {
+        Invocation {
+            container_id: "c".into(),
+            netns: Some(dir.path().into()),
+            if_name: "net1".into(),
+            ..Invocation::default()
+        }
+    }
+
+    #[test]
+    fn attach_check_and_detach_without_a_daemon() {
+        let dir = tempfile::tempdir_in("/tmp").unwrap();
+        let record = Record::new(RecordConfig::default(), State::default());
+        let (network, invocation) = (network(json!({})), invocation(&dir));
+        let result = record.add(&network, &invocation).unwrap();
+        assert_eq!(result.addresses("net1")[0].to_string(), "10.1.1.2/24");
+        record.check(&network, &invocation).unwrap();
+        record.del(&network, &invocation).unwrap();
+        record.del(&network, &invocation).unwrap();
+        assert!(record.state().interfaces().is_empty());
+        let gone = record.check(&network, &invocation).unwrap_err();
+        insta::assert_snapshot!(gone, @"host-local: Failed to find address added by container c");
+    }
+
+    #[test]
+    fn versions_before_interfaces_lose_them() {
+        let dir = tempfile::tempdir_in("/tmp").unwrap();
+        let record = Record::default();
+        let invocation = invocation(&dir);
+        let old = network(json!({"cniVersion": ""}));
+        let result = record.add(&old, &invocation).unwrap();
+        assert!(result.interfaces.is_empty());
+        assert_eq!(result.addresses("net1")[0].to_string(), "10.1.1.2/24");
+        insta::assert_snapshot!(record.check(&old, &invocation).unwrap_err(), @r#"configuration version "" does not support the CHECK command"#);
+        record.del(&old, &invocation).unwrap();
+        let unknown = network(json!({"cniVersion": "2.0.0"}));
+        insta::assert_snapshot!(record.add(&unknown, &invocation).unwrap_err(), @r#"plugin type="macvlan" failed (add): incompatible CNI versions; config is "2.0.0", plugin supports ["0.1.0" "0.2.0" "0.3.0" "0.3.1" "0.4.0" "1.0.0" "1.1.0"]"#);
+    }
+
+    #[test]
+    fn a_later_plugin_that_fails_is_named() {
+        let dir = tempfile::tempdir_in("/tmp").unwrap();
+        let record = Record::default();
+        let invocation = invocation(&dir);
+        let network =
+            network(json!({"plugins": [{"type": "macvlan"}, {"type": "tuning", "name": "t"}]}));
+        insta::assert_snapshot!(record.add(&network, &invocation).unwrap_err(), @r#"plugin type="tuning" name="t" failed (add): failed to find plugin "tuning" in path [/opt/cni/bin]"#);
+        assert_eq!(record.state().interfaces().len(), 1, "until DEL");
+        insta::assert_snapshot!(record.del(&network, &invocation).unwrap_err(), @r#"plugin type="tuning" name="t" failed (delete): failed to find plugin "tuning" in path [/opt/cni/bin]"#);
+    }
 }

@@ -166,7 +166,7 @@ fn check(record: &Record, call: &PluginCall<'_>, config: &Value) -> Result<(), S
     if config["prevResult"].is_null() {
         return Err("required prevResult missing".into());
     }
-    let version = config["cniVersion"].as_str().unwrap_or_default();
+    let version = config_version(config);
     let previous = CniResult::from_value(config["prevResult"].clone(), version)
         .map_err(|e| format!("could not parse prevResult: {e}"))?;
     let mut interfaces = previous.interfaces.iter();
@@ -265,11 +265,29 @@ pub(super) fn ipam_result(ipam: IpamResult) -> Result<CniResult, String> {
     })
 }
 
+/// The version that a plugin answers in.
+pub(super) fn config_version(config: &Value) -> &str {
+    match config["cniVersion"].as_str() {
+        None | Some("") => "0.1.0",
+        Some(version) => version,
+    }
+}
+
+/// Results of 0.1.0 and 0.2.0 have no interfaces. They lose them here, too, but come in
+/// the form of 0.3.0, since nobody here reads the old one.
 pub(super) fn in_config_version(result: &CniResult, config: &Value) -> Result<Value, CniError> {
-    let version = config["cniVersion"].as_str().unwrap_or("0.1.0");
-    result
-        .to_version(version)
-        .map_err(|e| internal(e.to_string()))
+    let converted = match config_version(config) {
+        "0.1.0" | "0.2.0" => {
+            let mut old = result.clone();
+            old.interfaces.clear();
+            for ip in &mut old.ips {
+                ip.interface = None;
+            }
+            old.to_version("0.3.0")
+        }
+        version => result.to_version(version),
+    };
+    converted.map_err(|e| internal(e.to_string()))
 }
 
 /// A locally administered unicast address, another one every time.

@@ -37,7 +37,7 @@ pub(super) fn run(
         )
     })?;
     check_name(&config)?;
-    let version = config["cniVersion"].as_str().unwrap_or("0.1.0");
+    let version = macvlan::config_version(&config);
     let least = match call.command {
         "CHECK" => "0.4.0",
         "STATUS" | "GC" => "1.1.0",

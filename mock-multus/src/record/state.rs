@@ -41,7 +41,7 @@ pub(super) struct Link {
 
 /// One namespace. A file made anew under an old path is another one.
 #[derive(Clone, Debug)]
-pub(super) struct Netns {
+pub(crate) struct Netns {
     pub(super) path: PathBuf,
     id: (u64, u64, Option<SystemTime>),
 }
@@ -54,7 +54,7 @@ impl PartialEq for Netns {
 
 impl Netns {
     /// The namespace at `path`, or how the kernel refuses.
-    pub(super) fn open(path: &str) -> Result<Self, String> {
+    pub(crate) fn open(path: &str) -> Result<Self, String> {
         match std::fs::metadata(path) {
             Ok(meta) => Ok(Self {
                 path: path.into(),
@@ -135,14 +135,14 @@ pub struct Allocation {
 impl State {
     pub(super) fn node(&self) -> MutexGuard<'_, Node> {
         // A panic in between leaves the maps whole.
-        let mut node = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        node.links.retain(|link| link.netns.exists());
-        node
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Interfaces that exist now, in the order in which they were made.
     pub fn interfaces(&self) -> Vec<Interface> {
-        let node = self.node();
+        let mut node = self.node();
+        // Those of namespaces that went are found by nobody else.
+        node.links.retain(|link| link.netns.exists());
         node.links
             .iter()
             .map(|link| Interface {
