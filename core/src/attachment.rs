@@ -54,6 +54,8 @@ pub enum State {
         place: Place,
         /// What the plugin answered.
         result: Box<CniResult>,
+        /// Since when.
+        since: jiff::Timestamp,
     },
 }
 

@@ -1,11 +1,16 @@
 //! Serves the hook's call: which claim, which sandbox, and go.
 
+use std::time::Duration;
+
 use serde_json::Value;
+use tokio::time::Instant;
+use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
 use crate::attachment::Manager;
 use crate::claim::ClaimUid;
 use crate::event::{Recorder, Step, Subject};
+use crate::tasks::Tasks;
 use crate::wire::callback::callback_server::{Callback, CallbackServer};
 use crate::wire::callback::{CreateContainerRequest, CreateContainerResponse};
 
@@ -130,11 +135,27 @@ fn shown(text: &str) -> String {
         .collect()
 }
 
+/// At most eight digits and a unit.
+fn grpc_timeout(text: &str) -> Option<Duration> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let number: u64 = number.parse().ok().filter(|_| number.len() <= 8)?;
+    match unit {
+        "H" => Some(Duration::from_secs(number * 3600)),
+        "M" => Some(Duration::from_secs(number * 60)),
+        "S" => Some(Duration::from_secs(number)),
+        "m" => Some(Duration::from_millis(number)),
+        "u" => Some(Duration::from_micros(number)),
+        "n" => Some(Duration::from_nanos(number)),
+        _ => None,
+    }
+}
+
 /// `ndra.callback.v1.Callback` over the attachment manager.
 pub struct CallbackService {
     manager: Manager,
     recorder: Recorder,
-    tasks: tokio_util::task::TaskTracker,
+    tasks: Tasks,
+    hook_timeout: Duration,
 }
 
 impl CallbackService {
@@ -143,14 +164,26 @@ impl CallbackService {
     pub fn server(
         manager: Manager,
         recorder: Recorder,
-        tasks: tokio_util::task::TaskTracker,
+        tasks: Tasks,
+        hook_timeout: Duration,
     ) -> CallbackServer<Self> {
         CallbackServer::new(Self {
             manager,
             recorder,
             tasks,
+            hook_timeout,
         })
         .max_decoding_message_size(MAX_STATE + 4096)
+    }
+
+    /// How long the answer may take to reach a hook that still waits: what the hook says
+    /// (`grpc-timeout`, gRPC over HTTP/2) or is configured to, less a tenth for the way.
+    fn time_left(&self, metadata: &MetadataMap) -> Duration {
+        let told = metadata
+            .get("grpc-timeout")
+            .and_then(|value| value.to_str().ok())
+            .and_then(grpc_timeout);
+        told.unwrap_or(self.hook_timeout).min(self.hook_timeout) * 9 / 10
     }
 }
 
@@ -160,6 +193,7 @@ impl Callback for CallbackService {
         &self,
         request: Request<CreateContainerRequest>,
     ) -> Result<Response<CreateContainerResponse>, Status> {
+        let deadline = Instant::now() + self.time_left(request.metadata());
         let request = request.into_inner();
         let mut subject = Subject::default();
         let uid: Result<ClaimUid, _> = request.claim_uid.parse();
@@ -200,17 +234,16 @@ impl Callback for CallbackService {
             }
         };
         let manager = self.manager.clone();
-        let attach = self.tasks.spawn(async move {
-            let attached = manager.attach(&uid, &state.sandbox).await;
+        let attach = self.tasks.finish(async move {
+            let attached = manager.attach(&uid, &state.sandbox, deadline).await;
             span.close_with(attached)
         });
         match attach.await {
             Ok(Ok(())) => Ok(Response::new(CreateContainerResponse {})),
-            // Not `Unavailable`: the hook takes that for a driver that is away, and waits.
+            // Not `Unavailable`, which the hook takes for a driver that is away.
             Ok(Err(error)) => Err(Status::failed_precondition(error.to_string())),
-            Err(stopped) => Err(Status::internal(format!(
-                "the attach was stopped: {stopped}"
-            ))),
+            // Its successor goes on where this one was stopped.
+            Err(stopped) => Err(Status::unavailable(stopped.to_string())),
         }
     }
 }

@@ -78,6 +78,10 @@ pub struct AttachmentPlan {
     pub request: String,
     /// The interface name asked for; `None` means the next free `netN` of the pod.
     pub if_name: Option<String>,
+    /// Nobody asked for `if_name`: it was the next free one, and may become another as
+    /// long as nothing is attached.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub auto_named: bool,
     /// The network to attach to.
     pub network: ConfigList,
     /// Addresses asked for; with static IPAM in place of those that the configuration has.

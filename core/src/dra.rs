@@ -1,9 +1,11 @@
 //! What the kubelet calls: registration and the DRA service.
 
+mod forgotten;
 mod node;
 mod registration;
 mod service;
 
+pub(crate) use forgotten::unprepare_forgotten;
 pub use node::{ClaimName, Node, NodeConfig, PreparedDevice};
 pub use registration::RegistrationService;
 pub use service::{V1, V1beta1};

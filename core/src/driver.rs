@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::AbortOnDropHandle;
 use tonic::transport::Server;
 use tonic::transport::server::Router;
 use tracing::{info, warn};
@@ -23,7 +24,7 @@ use crate::callback::CallbackService;
 use crate::cdi::{CdiDir, CdiError, HookCommand};
 use crate::cni::Executor;
 use crate::cri::Cri;
-use crate::dra::{Node, NodeConfig, RegistrationService, V1, V1beta1};
+use crate::dra::{Node, NodeConfig, RegistrationService, V1, V1beta1, unprepare_forgotten};
 use crate::event::{EventService, Recorder};
 use crate::gate::Gate;
 use crate::kube::slices::{self, Publisher, PublisherConfig};
@@ -31,6 +32,7 @@ use crate::kube::status::StatusConfig;
 use crate::kube::{self, ConnectError, EventPoster, StatusWriter};
 use crate::multus::Multus;
 use crate::socket::{self, SocketError};
+use crate::tasks::Tasks;
 use crate::wire::dra_v1::dra_plugin_server::DraPluginServer as DraV1Server;
 use crate::wire::dra_v1beta1::dra_plugin_server::DraPluginServer as DraV1beta1Server;
 
@@ -75,8 +77,8 @@ pub struct Driver {
     calls: Running,
     stream: Running,
     background: CancellationToken,
-    tasks: TaskTracker,
-    _guard: tokio_util::sync::DropGuard,
+    tasks: Tasks,
+    _guards: [DropGuard; 2],
 }
 
 impl Driver {
@@ -85,7 +87,13 @@ impl Driver {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         config.check()?;
         let client = kube::connect(config.kubeconfig.as_deref(), &config.user_agent()).await?;
-        let store = Store::open(&config.state_dir, &config.driver_name, &boot_id())?;
+        let store = Store::take_over(
+            &config.state_dir,
+            &config.driver_name,
+            &boot_id(),
+            config.stop_timeout,
+        )
+        .await?;
         let recorder = Recorder::new(config.event_ring);
         let status = Arc::new(StatusWriter::start(
             client.clone(),
@@ -125,7 +133,7 @@ impl Driver {
         restore(&manager, &cdi, &status)?;
 
         let background = CancellationToken::new();
-        let tasks = TaskTracker::new();
+        let tasks = Tasks::default();
         let node = Node::new(
             NodeConfig {
                 driver: config.driver_name.clone(),
@@ -140,16 +148,22 @@ impl Driver {
             events.clone(),
             recorder.clone(),
             tasks.clone(),
+            background.clone(),
         );
         let instance = uuid::Uuid::new_v4().to_string();
         let stream = Running::serve(
             Server::builder().add_service(EventService::server(recorder.clone(), instance)),
             &config.events_socket,
         )?;
-        let callback = CallbackService::server(manager.clone(), recorder.clone(), tasks.clone());
+        let callback = CallbackService::server(
+            manager.clone(),
+            recorder.clone(),
+            tasks.clone(),
+            config.hook_timeout,
+        );
         let dra = Server::builder()
             .add_service(DraV1Server::new(V1(node.clone())))
-            .add_service(DraV1beta1Server::new(V1beta1(node)));
+            .add_service(DraV1beta1Server::new(V1beta1(node.clone())));
         let calls = Running::serve(
             Server::builder().add_service(callback),
             &config.callback_socket,
@@ -168,6 +182,11 @@ impl Driver {
         tasks.spawn(work_off(
             manager.clone(),
             config.orphan_retry,
+            background.clone(),
+        ));
+        tasks.spawn(unprepare_forgotten(
+            node,
+            config.forgotten_check,
             background.clone(),
         ));
         let (registered_tx, registered) = watch::channel(None);
@@ -190,8 +209,8 @@ impl Driver {
             registration,
             calls,
             stream,
+            _guards: [background.clone().drop_guard(), tasks.guard()],
             tasks,
-            _guard: background.clone().drop_guard(),
             background,
             config,
         })
@@ -216,23 +235,20 @@ impl Driver {
     /// server is written, all within the configured time. Attachments, CDI specs and
     /// ResourceSlices stay: pods live on, and the next instance goes on from the record.
     pub async fn stop(self) {
-        let grace = self.config.stop_timeout;
+        let deadline = Instant::now() + self.config.stop_timeout;
         self.registration.stop(LAST_WORDS).await;
         self.background.cancel();
-        self.tasks.close();
         self.calls.refuse();
-        if tokio::time::timeout(grace, self.tasks.wait())
-            .await
-            .is_err()
-        {
+        if !self.tasks.close(deadline).await {
             warn!("calls under way were given up; the next instance clears what they left");
         }
         self.calls.stop(LAST_WORDS).await;
         self.publisher.stop().await;
-        if !self.status.flush(grace).await {
-            warn!("claim statuses were left unwritten");
+        let left = deadline.saturating_duration_since(Instant::now());
+        let (written, ()) = tokio::join!(self.status.flush(left), self.events.stop(left));
+        if !written {
+            warn!("claim statuses were left unwritten; the next instance writes them");
         }
-        self.events.stop(grace).await;
         // Last, so that a watcher sees all of it.
         self.stream.stop(LAST_WORDS).await;
         info!(driver = %self.config.driver_name, "stopped");
@@ -262,15 +278,21 @@ fn restore(manager: &Manager, cdi: &CdiDir, status: &StatusWriter) -> Result<(),
         };
         cdi.write(&uid)?;
         for attachment in &claim.attachments {
-            if let State::Attached { place, result } = &attachment.state {
+            if let State::Attached {
+                place,
+                result,
+                since,
+            } = &attachment.state
+            {
                 status.seed(
                     &claim.claim,
                     attachment.plan.device.clone(),
                     device_state(&place.if_name, result),
-                    jiff::Timestamp::now(),
+                    *since,
                 );
             }
         }
+        status.rewrite(&claim.claim.uid);
     }
     // A spec without a record is of a claim that was unprepared, or never held.
     for uid in cdi.list() {

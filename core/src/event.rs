@@ -161,6 +161,17 @@ pub struct ClaimRef {
     pub uid: String,
 }
 
+impl ClaimRef {
+    /// A claim of which only the UID is known.
+    pub fn of(uid: &str) -> Self {
+        Self {
+            namespace: String::new(),
+            name: String::new(),
+            uid: uid.to_owned(),
+        }
+    }
+}
+
 /// What an event is about. Fields that do not apply stay empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subject {
@@ -192,6 +203,21 @@ impl Subject {
                 uid: uid.into(),
             }),
             ..Self::default()
+        }
+    }
+
+    /// A copy whose names are no longer than Kubernetes allows: some come from the wire.
+    fn clipped(&self) -> Self {
+        let clip = |text: &String| payload::clipped(text, 512);
+        Self {
+            claim: self.claim.as_ref().map(|claim| ClaimRef {
+                namespace: clip(&claim.namespace),
+                name: clip(&claim.name),
+                uid: clip(&claim.uid),
+            }),
+            pod: self.pod.as_ref().map(clip),
+            sandbox: self.sandbox.as_ref().map(clip),
+            container: self.container.as_ref().map(clip),
         }
     }
 

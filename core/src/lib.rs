@@ -16,4 +16,5 @@ pub mod kube;
 pub mod multus;
 pub mod shown;
 pub mod socket;
+pub mod tasks;
 pub mod wire;

@@ -104,7 +104,7 @@ impl Plugins {
             Self::Exec { executor, made } => {
                 let deadline = Instant::now() + PLUGIN_DEADLINE;
                 executor
-                    .del(network, invocation, deadline)
+                    .del(network, invocation, None, deadline)
                     .await
                     .map_err(|error| executed(&error, form))?;
                 let netns = opened(invocation);

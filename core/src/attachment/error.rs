@@ -15,6 +15,27 @@ pub enum AttachError {
          that the kubelet prepares the claim again"
     )]
     NotPrepared,
+    /// Another call for the same claim took all of the time.
+    #[error(
+        "the driver is still at work on this claim for another call; the kubelet starts the \
+         container again"
+    )]
+    Busy,
+    /// Another claim has an interface of this name in the pod.
+    #[error(
+        "claim {claim}: pod {pod} already has an interface {if_name}, of claim {other}: ask for \
+         another ifName, or leave it out"
+    )]
+    NameTaken {
+        /// `namespace/name` of the claim.
+        claim: String,
+        /// The name.
+        if_name: String,
+        /// The pod.
+        pod: PodRef,
+        /// `namespace/name` of the claim that has it.
+        other: String,
+    },
     /// A pod that still runs has the claim.
     #[error(
         "claim {claim} is in use by pod {first}; an interface belongs to one pod: give pod \

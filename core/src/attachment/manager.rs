@@ -9,7 +9,8 @@ use serde_json::json;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::record::Store;
+use super::network::Debris;
+use super::record::{Record, Store};
 use super::report::{Report, addresses, mac};
 use super::{AttachError, Attachment, Network, NetworkError, Orphan, Place, PreparedClaim, State};
 use crate::claim::{AttachmentPlan, ClaimUid, Consumer};
@@ -17,7 +18,7 @@ use crate::cni::CniResult;
 use crate::cri::{Cri, CriError, Sandbox};
 use crate::event::{Actor, ClaimRef, Recorder, Step, Subject};
 use crate::kube::claims;
-use crate::kube::{EventPoster, StatusWriter};
+use crate::kube::{EventPoster, PodRef, StatusWriter};
 
 /// How long the parts of an attach and a release may take.
 #[derive(Clone, Copy, Debug)]
@@ -106,66 +107,78 @@ impl Manager {
     }
 
     /// Gives the pod of `sandbox_id` every interface of the claim. Safe to repeat: what is
-    /// attached to this sandbox already is left alone.
+    /// attached to this sandbox already is left alone. Answers by `deadline`, but for the
+    /// time of writing the record.
     ///
     /// # Errors
     /// Any error means that the container must not start. What was attached before the
     /// error stays, and is found by the next attempt or undone by unprepare.
-    pub async fn attach(&self, uid: &ClaimUid, sandbox_id: &str) -> Result<(), AttachError> {
-        let _lock = self.lock(uid.as_str()).await;
-        let claim = self
-            .0
-            .store
-            .read(|record| record.claims.get(uid.as_str()).cloned())
-            .ok_or(AttachError::NotPrepared)?;
+    pub async fn attach(
+        &self,
+        uid: &ClaimUid,
+        sandbox_id: &str,
+        deadline: Instant,
+    ) -> Result<(), AttachError> {
+        let _lock = tokio::time::timeout_at(deadline, self.lock(uid.as_str()))
+            .await
+            .map_err(|_| AttachError::Busy)?;
+        let claim = self.held(uid.as_str()).ok_or(AttachError::NotPrepared)?;
         let sandbox = match self.look_up(&claim.claim, sandbox_id).await {
             Ok(sandbox) => sandbox,
             Err(error) => {
-                if let CriError::HostNetwork { pod } = &error {
-                    self.0.report.tell(&claim, pod, &error.to_string());
+                match &error {
+                    CriError::HostNetwork { pod } if is_reserved(&claim.reserved_for, pod) => {
+                        self.0.report.tell(&claim, pod, &error.to_string());
+                        self.0.report.failed(&claim, &error.to_string());
+                    }
+                    CriError::HostNetwork { .. } => {}
+                    _ => self.0.report.failed(&claim, &error.to_string()),
                 }
-                self.failed(&claim.claim.uid, &error.to_string());
                 return Err(error.into());
             }
         };
-        let attached = self.attach_all(&claim, &sandbox).await;
+        if let Err(error) = self.admit(&claim, &sandbox).await {
+            self.0.report.tell(&claim, &sandbox.pod, &error.to_string());
+            return Err(error);
+        }
+        let attached = self.attach_all(&claim, &sandbox, deadline).await;
         if let Err(error) = &attached {
             self.0.report.tell(&claim, &sandbox.pod, &error.to_string());
-            // The status belongs to whoever has the claim.
-            if !matches!(
-                error,
-                AttachError::InUse { .. } | AttachError::NotReserved { .. }
-            ) {
-                self.failed(&claim.claim.uid, &error.to_string());
+            // The record knows which of several are attached by now.
+            if let Some(now) = self.held(uid.as_str()) {
+                self.0.report.failed(&now, &error.to_string());
             }
         }
         attached
     }
 
-    /// Marks as failed what is not attached: the record knows what is by now.
-    fn failed(&self, uid: &str, message: &str) {
-        let claim = self.0.store.read(|record| record.claims.get(uid).cloned());
-        if let Some(claim) = claim {
-            self.0.report.failed(&claim, message);
-        }
+    fn held(&self, uid: &str) -> Option<PreparedClaim> {
+        self.0.store.read(|record| record.claims.get(uid).cloned())
     }
 
     async fn attach_all(
         &self,
         claim: &PreparedClaim,
         sandbox: &Sandbox,
+        deadline: Instant,
     ) -> Result<(), AttachError> {
-        self.admit(claim, sandbox).await?;
         for (index, attachment) in claim.attachments.iter().enumerate() {
             match &attachment.state {
-                State::Attached { place, .. } if place.sandbox == sandbox.id => continue,
+                State::Attached { place, .. } if place.sandbox == sandbox.id => {
+                    // An earlier call may have died before it told.
+                    self.0.report.status_ready(&claim.claim, attachment);
+                    continue;
+                }
                 State::Planned => {}
-                State::Attached { place, .. } | State::Attaching { place } => {
-                    self.clear(claim, index, place, sandbox).await?;
+                State::Attached { .. } | State::Attaching { .. } => {
+                    self.clear(claim, attachment, index, sandbox, deadline)
+                        .await?;
                 }
             }
-            self.add(claim, index, attachment, sandbox).await?;
+            self.add(claim, index, sandbox, deadline).await?;
         }
+        // "Done" is only what the disk knows, also when another call wrote it.
+        self.0.store.flush().await?;
         Ok(())
     }
 
@@ -189,22 +202,24 @@ impl Manager {
 
     /// Is this pod entitled to the claim, and is nobody else using it?
     async fn admit(&self, claim: &PreparedClaim, sandbox: &Sandbox) -> Result<(), AttachError> {
-        let name = name(&claim.claim);
+        if !is_reserved(&claim.reserved_for, &sandbox.pod) {
+            self.reserve(claim, sandbox).await?;
+        }
         for place in claim.places() {
             if place.pod.uid != sandbox.pod.uid && self.0.cri.is_ready(&place.sandbox).await? {
                 return Err(AttachError::InUse {
-                    claim: name,
+                    claim: name(&claim.claim),
                     first: place.pod.clone(),
                     second: sandbox.pod.clone(),
                 });
             }
         }
-        let reserved = |list: &[Consumer]| list.iter().any(|pod| pod.uid == sandbox.pod.uid);
-        if reserved(&claim.reserved_for) {
-            return Ok(());
-        }
-        // A pod that came to a shared claim after it was prepared: the kubelet does not
-        // prepare again, so only the API knows.
+        Ok(())
+    }
+
+    /// Looks for a pod that came to a shared claim after it was prepared: the kubelet does
+    /// not prepare again, so only the API knows.
+    async fn reserve(&self, claim: &PreparedClaim, sandbox: &Sandbox) -> Result<(), AttachError> {
         let read = claims::get_within(
             &self.0.client,
             &claim.claim.namespace,
@@ -212,7 +227,7 @@ impl Manager {
             self.0.times.api,
         );
         let current = read.await.map_err(|source| AttachError::Reservation {
-            claim: name.clone(),
+            claim: name(&claim.claim),
             pod: sandbox.pod.clone(),
             source,
         })?;
@@ -221,115 +236,126 @@ impl Manager {
         } else {
             Vec::new()
         };
-        if !reserved(&consumers) {
+        if !is_reserved(&consumers, &sandbox.pod) {
             return Err(AttachError::NotReserved {
-                claim: name,
+                claim: name(&claim.claim),
                 pod: sandbox.pod.clone(),
             });
         }
-        self.0
-            .store
-            .change(|record| {
-                if let Some(held) = record.claims.get_mut(&claim.claim.uid) {
-                    held.reserved_for = consumers;
-                }
-            })
-            .await?;
-        Ok(())
+        let keep = |record: &mut Record| {
+            if let Some(held) = record.claims.get_mut(&claim.claim.uid) {
+                held.reserved_for = consumers;
+            }
+        };
+        Ok(self.0.store.change(keep).await?)
     }
 
     /// Releases what the claim has elsewhere (an older sandbox) or half-made here.
     async fn clear(
         &self,
         claim: &PreparedClaim,
+        attachment: &Attachment,
         index: usize,
-        place: &Place,
         sandbox: &Sandbox,
+        deadline: Instant,
     ) -> Result<(), AttachError> {
-        let plan = &claim.attachments[index].plan;
-        let end = Instant::now() + self.0.times.release;
-        let released = self.del_until(&claim.claim, plan, place, end).await;
-        let orphan = match released {
+        let Some(mut orphan) = Orphan::of(&claim.claim, attachment) else {
+            return Ok(());
+        };
+        // Half of the time is the ADD's that follows.
+        let left = deadline.saturating_duration_since(Instant::now());
+        let end = Instant::now() + self.0.times.release.min(left / 2);
+        let failed = match self.del_until(&orphan, end).await {
             Ok(()) => None,
             // A link of this name would stand in the way.
-            Err(source) if place.sandbox == sandbox.id => {
+            Err(source) if orphan.place.sandbox == sandbox.id => {
                 return Err(AttachError::Debris {
                     claim: name(&claim.claim),
-                    if_name: place.if_name.clone(),
+                    if_name: orphan.place.if_name,
                     pod: sandbox.pod.clone(),
                     source,
                 });
             }
-            Err(error) => Some(self.orphan(&claim.claim, plan, place, &error)),
+            Err(error) => {
+                orphan.gave_up(&error);
+                Some(orphan)
+            }
         };
-        self.0
-            .store
-            .change(|record| {
-                set(record, &claim.claim.uid, index, State::Planned);
-                record.orphans.extend(orphan);
-            })
-            .await?;
-        Ok(())
+        let forget = |record: &mut Record| {
+            set(record, &claim.claim.uid, index, State::Planned);
+            record.adopt(failed);
+        };
+        Ok(self.0.store.change(forget).await?)
     }
 
     async fn add(
         &self,
         claim: &PreparedClaim,
         index: usize,
-        attachment: &Attachment,
         sandbox: &Sandbox,
+        deadline: Instant,
     ) -> Result<(), AttachError> {
-        let place = Place {
-            sandbox: sandbox.id.clone(),
-            pod: sandbox.pod.clone(),
-            netns: sandbox.netns.clone(),
-            if_name: attachment.if_name().to_owned(),
-        };
         let uid = &claim.claim.uid;
-        let begun = State::Attaching {
-            place: place.clone(),
-        };
-        self.0
+        let begun = self
+            .0
             .store
-            .change(|record| set(record, uid, index, begun))
+            .change(|record| begin(record, uid, index, sandbox))
             .await?;
-        match self.cni_add(&claim.claim, &attachment.plan, &place).await {
+        let (plan, place) = match begun {
+            Ok(begun) => begun,
+            Err((if_name, other)) => {
+                return Err(AttachError::NameTaken {
+                    claim: name(&claim.claim),
+                    if_name,
+                    pod: sandbox.pod.clone(),
+                    other: name(&other),
+                });
+            }
+        };
+        // A part of the time is the DEL's, should one be owed.
+        let left = deadline.saturating_duration_since(Instant::now());
+        let end = Instant::now() + self.0.times.cni.min(left * 4 / 5);
+        let source = match self.cni_add(&claim.claim, &plan, &place, end).await {
             Ok(result) => {
                 let made = State::Attached {
                     place: place.clone(),
-                    result: Box::new(result.clone()),
+                    result: Box::new(result),
+                    since: jiff::Timestamp::now(),
                 };
                 self.0
                     .store
                     .change(|record| set(record, uid, index, made))
                     .await?;
-                self.0
-                    .report
-                    .ready(&claim.claim, &attachment.plan, &place, &result);
-                Ok(())
-            }
-            Err(source) => {
-                // A failed ADD leaves links and addresses behind; the record keeps saying
-                // so until a DEL has gone through.
-                let end = Instant::now() + self.0.times.cni;
-                if self
-                    .del_once(&claim.claim, &attachment.plan, &place, end)
-                    .await
-                    .is_ok()
-                {
+                if let Some(now) = self.held(uid) {
                     self.0
-                        .store
-                        .change(|record| set(record, uid, index, State::Planned))
-                        .await?;
+                        .report
+                        .attached(&now.claim, &now.attachments[index], &place);
                 }
-                Err(AttachError::Add {
-                    claim: name(&claim.claim),
-                    if_name: place.if_name,
-                    pod: place.pod,
-                    source,
-                })
+                return Ok(());
             }
+            Err(source) => source,
+        };
+        let debris = source.debris(&plan);
+        let cleared = debris == Debris::None || {
+            // The record says that something may be there until a DEL has gone through.
+            let orphan = Orphan::attaching(&claim.claim, &plan, &place);
+            let deleted = self
+                .del_once(&orphan, Instant::now() + self.0.times.cni.min(left / 5))
+                .await;
+            deleted.is_ok() && debris == Debris::Some
+        };
+        if cleared {
+            self.0
+                .store
+                .change(|record| set(record, uid, index, State::Planned))
+                .await?;
         }
+        Err(AttachError::Add {
+            claim: name(&claim.claim),
+            if_name: place.if_name,
+            pod: place.pod,
+            source,
+        })
     }
 
     /// Releases everything that a claim has, for unprepare. Never fails: what cannot be
@@ -338,17 +364,20 @@ impl Manager {
         let end = Instant::now() + self.0.times.release;
         let mut orphans = Vec::new();
         for attachment in claim.attachments.iter().rev() {
-            let Some(place) = attachment.state.place() else {
+            let Some(mut orphan) = Orphan::of(&claim.claim, attachment) else {
                 continue;
             };
-            let released = self
-                .del_until(&claim.claim, &attachment.plan, place, end)
-                .await;
-            if let Err(error) = released {
-                orphans.push(self.orphan(&claim.claim, &attachment.plan, place, &error));
+            if let Err(error) = self.del_until(&orphan, end).await {
+                orphan.gave_up(&error);
+                orphans.push(orphan);
             }
         }
         orphans
+    }
+
+    /// Whether a pod still lives where an interface is or may be; in doubt it does.
+    pub(crate) async fn in_use(&self, place: &super::Place) -> bool {
+        self.0.cri.is_ready(&place.sandbox).await.unwrap_or(true)
     }
 
     /// The list that the background task works off.
@@ -356,20 +385,23 @@ impl Manager {
         self.0.store.read(|record| record.orphans.clone())
     }
 
-    /// One more attempt for an orphan; it leaves the record when it succeeds.
-    pub async fn release_orphan(&self, orphan: &Orphan) {
+    /// One more attempt for an orphan; it leaves the record when it succeeds. Tells
+    /// whether it did.
+    pub async fn release_orphan(&self, orphan: &Orphan) -> bool {
         let _lock = self.lock(&orphan.claim.uid).await;
-        let end = Instant::now() + self.0.times.cni;
         let released = self
-            .del_once(&orphan.claim, &orphan.plan, &orphan.place, end)
+            .del_once(orphan, Instant::now() + self.0.times.cni)
             .await;
         let error = released.err().map(|error| error.to_string());
         match &error {
             None => info!(claim = %orphan.claim.uid, interface = %orphan.place.if_name,
                 pod = %orphan.place.pod, "orphan released"),
+            // The same words again are no news, for nobody and for no disk.
+            Some(_) if error == orphan.last_error => return false,
             Some(error) => warn!(claim = %orphan.claim.uid, interface = %orphan.place.if_name,
                 pod = %orphan.place.pod, %error, "orphan not released yet"),
         }
+        let done = error.is_none();
         let written = self.0.store.change(|record| match error {
             None => record.orphans.retain(|other| other.id != orphan.id),
             Some(_) => {
@@ -381,6 +413,7 @@ impl Manager {
         if let Err(error) = written.await {
             warn!(claim = %orphan.claim.uid, %error, "orphan list not written");
         }
+        done
     }
 
     async fn cni_add(
@@ -388,6 +421,7 @@ impl Manager {
         claim: &ClaimRef,
         plan: &AttachmentPlan,
         place: &Place,
+        end: Instant,
     ) -> Result<CniResult, NetworkError> {
         let network = &self.0.network;
         let detail = json!({
@@ -403,9 +437,7 @@ impl Manager {
             network.actor(),
             crate::event::details(detail),
         );
-        let added = network
-            .add(plan, place, Instant::now() + self.0.times.cni)
-            .await;
+        let added = network.add(plan, place, end).await;
         if let Ok(result) = &added {
             span.detail("ifName", place.if_name.as_str());
             if let Some(mac) = mac(result, &place.if_name) {
@@ -418,17 +450,11 @@ impl Manager {
     }
 
     /// DEL, tried as often as configured while time is left.
-    async fn del_until(
-        &self,
-        claim: &ClaimRef,
-        plan: &AttachmentPlan,
-        place: &Place,
-        end: Instant,
-    ) -> Result<(), NetworkError> {
+    async fn del_until(&self, orphan: &Orphan, end: Instant) -> Result<(), NetworkError> {
         let mut pause = Duration::from_millis(50);
         let mut attempt = 1;
         loop {
-            let error = match self.del_once(claim, plan, place, end).await {
+            let error = match self.del_once(orphan, end).await {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
@@ -441,46 +467,86 @@ impl Manager {
         }
     }
 
-    async fn del_once(
-        &self,
-        claim: &ClaimRef,
-        plan: &AttachmentPlan,
-        place: &Place,
-        end: Instant,
-    ) -> Result<(), NetworkError> {
+    async fn del_once(&self, orphan: &Orphan, end: Instant) -> Result<(), NetworkError> {
         let network = &self.0.network;
+        let place = &orphan.place;
         let detail = json!({
             "ifName": place.if_name,
             "netns": place.netns,
-            "device": plan.device.to_string(),
+            "device": orphan.plan.device.to_string(),
         });
         let span = self.0.recorder.begin_between(
             Step::CniDel,
-            subject(claim, place),
+            subject(&orphan.claim, place),
             Actor::Driver,
             network.actor(),
             crate::event::details(detail),
         );
         let deadline = end.min(Instant::now() + self.0.times.cni);
-        span.close_with(network.del(plan, place, deadline).await)
-    }
-
-    fn orphan(
-        &self,
-        claim: &ClaimRef,
-        plan: &AttachmentPlan,
-        place: &Place,
-        error: &NetworkError,
-    ) -> Orphan {
-        warn!(claim = %claim.uid, interface = %place.if_name, pod = %place.pod, %error,
-            "not released; kept as an orphan and tried again");
-        let mut orphan = Orphan::new(claim.clone(), plan, place.clone());
-        orphan.last_error = Some(error.to_string());
-        orphan
+        let deleted = network
+            .del(&orphan.plan, place, orphan.result.as_deref(), deadline)
+            .await;
+        span.close_with(deleted)
     }
 }
 
-fn set(record: &mut super::record::Record, uid: &str, index: usize, state: State) {
+/// Marks an attachment as begun in this sandbox and says what is to be made. Refuses, with
+/// the name and its holder, when another claim has an interface of that name there: the
+/// names were given out at prepare, and a shared claim may have come to this pod since.
+fn begin(
+    record: &mut Record,
+    uid: &str,
+    index: usize,
+    sandbox: &Sandbox,
+) -> Result<(AttachmentPlan, Place), (String, ClaimRef)> {
+    let held: HashMap<String, ClaimRef> = record
+        .claims
+        .values()
+        .filter(|other| other.claim.uid != uid)
+        .flat_map(|other| other.places().map(|place| (place, &other.claim)))
+        .filter(|(place, _)| place.sandbox == sandbox.id)
+        .map(|(place, claim)| (place.if_name.clone(), claim.clone()))
+        .collect();
+    let place = |if_name: String| Place {
+        sandbox: sandbox.id.clone(),
+        pod: sandbox.pod.clone(),
+        netns: sandbox.netns.clone(),
+        if_name,
+    };
+    let attachments = record
+        .claims
+        .get_mut(uid)
+        .map(|claim| claim.attachments.as_mut_slice())
+        .unwrap_or_default();
+    let own: Vec<String> = attachments.iter().map(|a| a.if_name().to_owned()).collect();
+    // The claim's lock is held, so it is still what it was; if not, there is nothing to do.
+    let (Some(attachment), Some(mut if_name)) =
+        (attachments.get_mut(index), own.get(index).cloned())
+    else {
+        return Err((String::new(), ClaimRef::of(uid)));
+    };
+    if let Some(other) = held.get(&if_name) {
+        if !attachment.plan.auto_named {
+            return Err((if_name, other.clone()));
+        }
+        let free = (1_u32..)
+            .map(|n| format!("net{n}"))
+            .find(|name| !held.contains_key(name) && !own.contains(name));
+        if_name = free.unwrap_or(if_name);
+        attachment.plan.if_name = Some(if_name.clone());
+    }
+    let place = place(if_name);
+    attachment.state = State::Attaching {
+        place: place.clone(),
+    };
+    Ok((attachment.plan.clone(), place))
+}
+
+fn is_reserved(consumers: &[Consumer], pod: &PodRef) -> bool {
+    consumers.iter().any(|consumer| consumer.uid == pod.uid)
+}
+
+fn set(record: &mut Record, uid: &str, index: usize, state: State) {
     let attachment = record
         .claims
         .get_mut(uid)

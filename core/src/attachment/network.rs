@@ -43,6 +43,48 @@ pub enum NetworkError {
     },
 }
 
+/// What a failed ADD may have left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Debris {
+    /// No plugin ran.
+    None,
+    /// Links or addresses; a DEL clears them.
+    Some,
+    /// The ADD may still be under way: a DEL now may come before it has made anything.
+    Pending,
+}
+
+impl NetworkError {
+    /// What an ADD of `plan` that failed so may have left.
+    pub fn debris(&self, plan: &AttachmentPlan) -> Debris {
+        // Of several plugins an earlier one may have run.
+        let alone = plan.network.plugins.len() == 1;
+        match self {
+            Self::Multus(MultusError::Unreachable(_) | MultusError::Invalid(_)) => Debris::None,
+            Self::Multus(MultusError::TimedOut { .. } | MultusError::Unreadable { .. }) => {
+                Debris::Pending
+            }
+            Self::Multus(refused) => {
+                let reason = refused.reason().unwrap_or_default();
+                // Multus looks before it runs a plugin. The interface that is there is
+                // somebody else's: a DEL would take it away.
+                let taken = reason.contains("validateIfName:");
+                let missing = alone && reason.contains("failed to find plugin");
+                if taken || missing {
+                    Debris::None
+                } else {
+                    Debris::Some
+                }
+            }
+            Self::Direct(ExecError::Invalid { .. }) => Debris::None,
+            Self::Direct(ExecError::NotFound { .. } | ExecError::Run { .. }) if alone => {
+                Debris::None
+            }
+            Self::Direct(_) | Self::Both { .. } => Debris::Some,
+        }
+    }
+}
+
 impl Network {
     /// Who is called, for events.
     pub fn actor(&self) -> Actor {
@@ -80,11 +122,13 @@ impl Network {
         })
     }
 
-    /// Releases it; an interface that is not there is released.
+    /// Releases it; an interface that is not there is released. `result` is what the ADD
+    /// answered, where that is known.
     pub async fn del(
         &self,
         plan: &AttachmentPlan,
         place: &Place,
+        result: Option<&CniResult>,
         deadline: Instant,
     ) -> Result<(), NetworkError> {
         let call = invocation(plan, place);
@@ -95,7 +139,7 @@ impl Network {
                     .await;
                 match through_multus {
                     Err(refusal) if refusal.pod_is_gone() => direct
-                        .del(&plan.network, &call, deadline)
+                        .del(&plan.network, &call, result, deadline)
                         .await
                         .map_err(|direct| NetworkError::Both {
                             multus: refusal,
@@ -104,7 +148,9 @@ impl Network {
                     other => Ok(other?),
                 }
             }
-            Self::Direct(executor) => Ok(executor.del(&plan.network, &call, deadline).await?),
+            Self::Direct(executor) => {
+                Ok(executor.del(&plan.network, &call, result, deadline).await?)
+            }
         }
     }
 }

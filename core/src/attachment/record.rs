@@ -6,9 +6,11 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+use tracing::error;
 
 use super::{Orphan, PreparedClaim, State};
 
@@ -18,8 +20,15 @@ const VERSION: u32 = 1;
 /// The file's name in the state directory.
 pub const FILE: &str = "record.json";
 
-/// The longest record that is read, in bytes.
+/// The longest record that is read, in bytes. What may grow without end is bounded well
+/// below: claims by the devices of a node, orphans by [`MAX_ORPHANS`].
 const MAX_SIZE: u64 = 64 * 1024 * 1024;
+
+/// The most orphans that are kept, each of at most some 15 KiB.
+const MAX_ORPHANS: usize = 2048;
+
+/// How long a write that failed waits for the next attempt.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// Everything the driver must not forget.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -31,6 +40,17 @@ pub struct Record {
 }
 
 impl Record {
+    /// Adds to the orphans. When there are too many the oldest are given up: a record that
+    /// grows without end would stop the driver for every pod.
+    pub(crate) fn adopt(&mut self, orphans: impl IntoIterator<Item = Orphan>) {
+        self.orphans.extend(orphans);
+        let surplus = self.orphans.len().saturating_sub(MAX_ORPHANS);
+        for given_up in self.orphans.drain(..surplus) {
+            error!(claim = %given_up.claim.uid, place = ?given_up.place,
+                last_error = given_up.last_error, "orphan given up: more than {MAX_ORPHANS} wait");
+        }
+    }
+
     /// Nothing prepared and nothing left to undo.
     pub fn is_empty(&self) -> bool {
         self.claims.is_empty() && self.orphans.is_empty()
@@ -187,7 +207,9 @@ struct Versioned {
 #[derive(Clone, Default)]
 struct Written {
     generation: u64,
-    failed: Option<(u64, String)>,
+    attempts: u64,
+    /// Why the last attempt failed.
+    failed: Option<String>,
 }
 
 impl Store {
@@ -241,6 +263,26 @@ impl Store {
         Ok(Self(inner))
     }
 
+    /// As [`Store::open`], but waits for a predecessor that is about to end, at most
+    /// `patience`.
+    pub async fn take_over(
+        state_dir: &Path,
+        driver: &str,
+        boot_id: &str,
+        patience: Duration,
+    ) -> Result<Self, RecordError> {
+        let end = tokio::time::Instant::now() + patience;
+        loop {
+            match Self::open(state_dir, driver, boot_id) {
+                // The kernel tells nobody when a lock becomes free.
+                Err(RecordError::InUse { .. }) if tokio::time::Instant::now() < end => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                opened => return opened,
+            }
+        }
+    }
+
     /// Looks at the record.
     pub fn read<T>(&self, look: impl FnOnce(&Record) -> T) -> T {
         look(&self.lock().record)
@@ -251,24 +293,33 @@ impl Store {
     /// On an error the change stands in memory and goes to disk with the next one; the
     /// caller must not rely on it.
     pub async fn change<T>(&self, change: impl FnOnce(&mut Record) -> T) -> Result<T, RecordError> {
-        let (answer, generation) = {
+        let answer = {
             let mut state = self.lock();
             let answer = change(&mut state.record);
             state.generation += 1;
-            (answer, state.generation)
+            answer
         };
+        self.flush().await?;
+        Ok(answer)
+    }
+
+    /// Returns when all that was changed so far is safely on disk. Whoever answers "done"
+    /// for a change that another call made, and that may have failed, calls this first.
+    pub async fn flush(&self) -> Result<(), RecordError> {
+        let generation = self.lock().generation;
         let mut written = self.0.written.subscribe();
+        let seen = written.borrow_and_update().attempts;
+        if written.borrow().generation >= generation {
+            return Ok(());
+        }
         self.0.wanted.send_modify(|g| *g = generation.max(*g));
         let outcome = written
-            .wait_for(|w| {
-                w.generation >= generation
-                    || w.failed.as_ref().is_some_and(|(g, _)| *g >= generation)
-            })
+            .wait_for(|w| w.generation >= generation || (w.failed.is_some() && w.attempts > seen))
             .await
             .map(|w| w.clone());
         let reason = match outcome {
-            Ok(w) if w.generation >= generation => return Ok(answer),
-            Ok(w) => w.failed.map(|(_, reason)| reason).unwrap_or_default(),
+            Ok(w) if w.generation >= generation => return Ok(()),
+            Ok(w) => w.failed.unwrap_or_default(),
             Err(_) => "the writer has stopped".into(),
         };
         Err(RecordError::Io {
@@ -285,51 +336,67 @@ impl Store {
 
 /// After a reboot: nothing is attached any more, but IPAM may still hold the addresses.
 fn retire(record: &mut Record) {
+    let mut orphans = Vec::new();
     for claim in record.claims.values_mut() {
         for attachment in &mut claim.attachments {
-            if let Some(place) = attachment.state.place() {
-                record.orphans.push(Orphan::new(
-                    claim.claim.clone(),
-                    &attachment.plan,
-                    place.clone(),
-                ));
+            if attachment.state.place().is_some() {
+                orphans.extend(Orphan::of(&claim.claim, attachment));
                 attachment.state = State::Planned;
             }
         }
     }
+    record.adopt(orphans);
 }
 
 async fn write_on(store: std::sync::Weak<Inner>, mut wanted: watch::Receiver<u64>) {
-    while wanted.changed().await.is_ok() {
-        let Some(inner) = store.upgrade() else { return };
-        let done = tokio::task::spawn_blocking(move || {
-            let (text, generation) = {
-                let state = inner.state.lock().unwrap_or_else(PoisonError::into_inner);
-                let file = serde_json::json!({
-                    "version": VERSION,
-                    "driver": inner.driver,
-                    "bootId": inner.boot_id,
-                    "claims": state.record.claims,
-                    "orphans": state.record.orphans,
-                });
-                (serde_json::to_vec(&file), state.generation)
-            };
-            let outcome = text
-                .map_err(io::Error::from)
-                .and_then(|text| crate::cdi::replace(&inner.path, &text, 0o600));
-            inner.written.send_modify(|written| match &outcome {
+    let mut failed = false;
+    loop {
+        let changed = if failed {
+            // What is in memory must get to disk, also when nobody asks any more.
+            tokio::time::timeout(RETRY, wanted.changed())
+                .await
+                .unwrap_or(Ok(()))
+        } else {
+            wanted.changed().await
+        };
+        let Some(inner) = store.upgrade().filter(|_| changed.is_ok()) else {
+            return;
+        };
+        match tokio::task::spawn_blocking(move || inner.write()).await {
+            Ok(outcome) => failed = outcome.is_err(),
+            Err(_) => return,
+        }
+    }
+}
+
+impl Inner {
+    /// One attempt; whoever waits learns of it. Blocks for an fsync or two.
+    fn write(&self) -> io::Result<()> {
+        let (text, generation) = {
+            let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let file = serde_json::json!({
+                "version": VERSION,
+                "driver": self.driver,
+                "bootId": self.boot_id,
+                "claims": state.record.claims,
+                "orphans": state.record.orphans,
+            });
+            (serde_json::to_vec(&file), state.generation)
+        };
+        let outcome = text
+            .map_err(io::Error::from)
+            .and_then(|text| crate::cdi::replace(&self.path, &text, 0o600));
+        self.written.send_modify(|written| {
+            written.attempts += 1;
+            match &outcome {
                 Ok(()) => {
                     written.generation = generation;
                     written.failed = None;
                 }
-                Err(error) => {
-                    written.failed = Some((generation, crate::socket::io_text(error)));
-                }
-            });
+                Err(error) => written.failed = Some(crate::socket::io_text(error)),
+            }
         });
-        if done.await.is_err() {
-            return;
-        }
+        outcome
     }
 }
 

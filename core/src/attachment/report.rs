@@ -6,8 +6,7 @@ use std::sync::Arc;
 use serde_json::json;
 use tracing::{info, warn};
 
-use super::{Place, PreparedClaim, State};
-use crate::claim::AttachmentPlan;
+use super::{Attachment, Place, PreparedClaim, State};
 use crate::cni::CniResult;
 use crate::event::ClaimRef;
 use crate::kube::events::EventKind;
@@ -20,21 +19,14 @@ pub(super) struct Report {
 }
 
 impl Report {
-    /// The interface is there.
-    pub(super) fn ready(
-        &self,
-        claim: &ClaimRef,
-        plan: &AttachmentPlan,
-        place: &Place,
-        result: &CniResult,
-    ) {
+    /// The interface is there, since now.
+    pub(super) fn attached(&self, claim: &ClaimRef, attachment: &Attachment, place: &Place) {
+        let State::Attached { result, .. } = &attachment.state else {
+            return;
+        };
         let ips = addresses(result, place);
         info!(claim = %claim.uid, interface = %place.if_name, pod = %place.pod, ?ips, "attached");
-        self.status.set(
-            claim,
-            plan.device.clone(),
-            device_state(&place.if_name, result),
-        );
+        self.status_ready(claim, attachment);
         let shown = if ips.is_empty() {
             "no address".to_owned()
         } else {
@@ -49,6 +41,17 @@ impl Report {
                 place.if_name, claim.name
             ),
         );
+    }
+
+    /// The claim's status says so; repeated words cause no write.
+    pub(super) fn status_ready(&self, claim: &ClaimRef, attachment: &Attachment) {
+        if let State::Attached { place, result, .. } = &attachment.state {
+            self.status.set(
+                claim,
+                attachment.plan.device.clone(),
+                device_state(&place.if_name, result),
+            );
+        }
     }
 
     /// The claim could not be attached. Those of its devices that are attached stay so.

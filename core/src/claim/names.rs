@@ -30,6 +30,7 @@ pub fn assign_names<'a>(
     for attachment in &mut attachments {
         if attachment.if_name.is_none() {
             attachment.if_name = free.next();
+            attachment.auto_named = true;
         }
     }
 }

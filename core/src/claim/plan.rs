@@ -393,6 +393,7 @@ impl<'a> Merged<'a> {
             None => network,
         };
         Ok(AttachmentPlan {
+            auto_named: false,
             device,
             request: request.to_owned(),
             if_name: self.if_name.map(|(name, _)| name.clone()),

@@ -97,16 +97,18 @@ impl Executor {
     }
 
     /// Detaches: every plugin in reverse order, each with the cached result of the ADD
-    /// where the version has that. The cache entry goes when all have succeeded.
+    /// where the version has that, or with `known` where the cache has none. The cache
+    /// entry goes when all have succeeded.
     pub async fn del(
         &self,
         network: &ConfigList,
         invocation: &Invocation,
+        known: Option<&CniResult>,
         deadline: Instant,
     ) -> Result<(), ExecError> {
         let cache = self.check_names(network, invocation)?;
         let result = match version::at_least(&network.cni_version, "0.4.0") {
-            Some(true) => cache.result(),
+            Some(true) => cache.result().or_else(|| known.cloned()),
             _ => None,
         };
         for plugin in network.plugins.iter().rev() {

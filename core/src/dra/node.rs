@@ -8,8 +8,10 @@ use futures::future::join_all;
 use k8s_openapi::api::core::v1::Pod as KubePod;
 use kube::{Api, Client};
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::attachment::record::Record;
 use crate::attachment::{Manager, PreparedClaim};
 use crate::cdi::CdiDir;
 use crate::claim::{self, ClaimPlan, ClaimUid, Consumer, Defaults, DeviceKey, Expected};
@@ -18,6 +20,7 @@ use crate::event::{Recorder, Span, Step, Subject, details};
 use crate::kube::claims::{self, ClaimReadError};
 use crate::kube::events::EventKind;
 use crate::kube::{EventPoster, PodRef};
+use crate::tasks::Tasks;
 
 /// The most claims one call may name; a node holds about a hundred pods.
 const MAX_CLAIMS: usize = 4096;
@@ -62,19 +65,21 @@ pub struct NodeConfig {
 /// The DRA service's work. Clones share everything.
 #[derive(Clone)]
 pub struct Node {
-    config: Arc<NodeConfig>,
-    manager: Manager,
+    pub(super) config: Arc<NodeConfig>,
+    pub(super) manager: Manager,
     cdi: CdiDir,
-    client: Client,
+    pub(super) client: Client,
     events: Arc<EventPoster>,
     recorder: Recorder,
-    tasks: tokio_util::task::TaskTracker,
+    tasks: Tasks,
+    background: CancellationToken,
     /// Claims whose names are decided and not yet in the record.
     naming: Arc<Mutex<Vec<ClaimPlan>>>,
 }
 
 impl Node {
     /// Wires the parts; `tasks` runs what a caller does not wait for.
+    #[expect(clippy::too_many_arguments, reason = "called once, by the driver")]
     pub fn new(
         config: NodeConfig,
         manager: Manager,
@@ -82,7 +87,8 @@ impl Node {
         client: Client,
         events: Arc<EventPoster>,
         recorder: Recorder,
-        tasks: tokio_util::task::TaskTracker,
+        tasks: Tasks,
+        background: CancellationToken,
     ) -> Self {
         Self {
             config: config.into(),
@@ -92,18 +98,18 @@ impl Node {
             events,
             recorder,
             tasks,
+            background,
             naming: Arc::default(),
         }
     }
 
-    /// Runs a call's work to its end, even when the kubelet gives up waiting: it asks again
-    /// and finds the work done.
+    /// Runs a call's work to its end, also when the kubelet has given up.
     pub(super) async fn finish<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, tonic::Status> {
-        let done = self.tasks.spawn(work).await;
-        done.map_err(|stopped| tonic::Status::internal(format!("the call was stopped: {stopped}")))
+        let done = self.tasks.finish(work).await;
+        done.map_err(|stopped| tonic::Status::unavailable(stopped.to_string()))
     }
 
     /// Prepares claims: each is answered for itself, by UID. Safe to repeat.
@@ -114,6 +120,15 @@ impl Node {
         claims: Vec<ClaimName>,
     ) -> BTreeMap<String, Result<Vec<PreparedDevice>, String>> {
         let (claims, mut answers) = bounded(claims);
+        // From before the claims are read until they are held: an unprepare that comes
+        // meanwhile waits and has the last word. Always in one order, so that two calls
+        // never wait for each other.
+        let mut uids: Vec<&str> = claims.iter().map(|claim| claim.uid.as_str()).collect();
+        uids.sort_unstable();
+        let mut locks = Vec::with_capacity(uids.len());
+        for uid in uids {
+            locks.push(self.manager.lock(uid).await);
+        }
         // Read and check all of them first: claims of one call may contradict each other.
         let planned = join_all(claims.into_iter().map(|name| async move {
             let span = self.begin(Step::Prepare, &name);
@@ -216,6 +231,7 @@ impl Node {
                 let same = same.find(|other| other.device == attachment.device);
                 if let (None, Some(same)) = (&attachment.if_name, same) {
                     attachment.if_name.clone_from(&same.if_name);
+                    attachment.auto_named = same.auto_named;
                 }
             }
         }
@@ -258,8 +274,7 @@ impl Node {
     /// Records the claim and writes its CDI spec.
     async fn hold(&self, plan: ClaimPlan) -> Result<Vec<PreparedDevice>, String> {
         let uid: ClaimUid = plan.claim.uid.parse().map_err(text)?;
-        let _lock = self.manager.lock(uid.as_str()).await;
-        self.replace_older(&plan).await?;
+        let plan = self.reconcile(plan).await?;
         let consumers = plan.reserved_for.clone();
         let claim = plan.claim.clone();
         let devices: Vec<PreparedDevice> = plan
@@ -318,23 +333,32 @@ impl Node {
         Ok(devices)
     }
 
-    /// A claim made by hand keeps its UID when it is allocated anew. What the older
-    /// allocation left attached goes before the new one is recorded.
-    async fn replace_older(&self, plan: &ClaimPlan) -> Result<(), String> {
+    /// What to hold of a claim that may be held already. As long as the same devices are
+    /// allocated the recorded plan stands: pods may be using it, whatever the driver's
+    /// settings are by now. A claim made by hand keeps its UID when it is allocated anew;
+    /// what the older allocation left attached goes first.
+    async fn reconcile(&self, plan: ClaimPlan) -> Result<ClaimPlan, String> {
         let store = self.manager.store();
         let held = store.read(|record| record.claims.get(&plan.claim.uid).cloned());
-        let Some(held) = held else { return Ok(()) };
-        if held.plan().attachments == plan.attachments {
-            return Ok(());
+        let Some(held) = held else { return Ok(plan) };
+        let devices = |plan: &ClaimPlan| -> BTreeSet<DeviceKey> {
+            plan.attachments.iter().map(|a| a.device.clone()).collect()
+        };
+        let recorded = held.plan();
+        if devices(&recorded) == devices(&plan) && held.places().next().is_some() {
+            return Ok(ClaimPlan {
+                reserved_for: plan.reserved_for,
+                ..recorded
+            });
         }
         let orphans = self.manager.release(&held).await;
-        store
-            .change(|record| {
-                record.claims.remove(&plan.claim.uid);
-                record.orphans.extend(orphans);
-            })
-            .await
-            .map_err(text)
+        self.manager.status().forget(&plan.claim.uid);
+        let forget = |record: &mut Record| {
+            record.claims.remove(&plan.claim.uid);
+            record.adopt(orphans);
+        };
+        store.change(forget).await.map_err(text)?;
+        Ok(plan)
     }
 
     /// Unprepares claims from the record alone, each answered for itself, by UID. A claim
@@ -371,13 +395,14 @@ impl Node {
             store
                 .change(|record| {
                     record.claims.remove(uid.as_str());
-                    record.orphans.extend(orphans);
+                    record.adopt(orphans);
                 })
                 .await
                 .map_err(text)?;
             info!(claim = %uid, name = %name.name, namespace = %name.namespace, "unprepared");
         }
-        Ok(())
+        // An earlier call may have forgotten the claim and then failed to write so.
+        store.flush().await.map_err(text)
     }
 
     fn begin(&self, step: Step, name: &ClaimName) -> Span {
@@ -393,7 +418,7 @@ impl Node {
     /// none does. Nobody waits for it.
     fn look_for_hooks(&self, claim: crate::event::ClaimRef, consumers: Vec<Consumer>) {
         let this = self.clone();
-        self.tasks.spawn(async move {
+        let look = async move {
             for consumer in consumers {
                 let pods: Api<KubePod> = Api::namespaced(this.client.clone(), &claim.namespace);
                 let read = tokio::time::timeout(this.config.api_timeout, pods.get(&consumer.name));
@@ -420,6 +445,10 @@ impl Node {
                     message,
                 );
             }
+        };
+        let background = self.background.clone();
+        self.tasks.spawn(async move {
+            let _: Option<()> = background.run_until_cancelled_owned(look).await;
         });
     }
 }

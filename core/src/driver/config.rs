@@ -52,7 +52,7 @@ pub struct Config {
     pub cni: Cni,
     /// Where CNI plugins are, for calls without Multus.
     pub cni_path: Vec<PathBuf>,
-    /// Where libcni, Multus included, keeps results.
+    /// Where Multus keeps results, so that a DEL without it finds and removes them.
     pub cni_cache_dir: PathBuf,
     /// The node's interface that default attachments use.
     pub uplink: String,
@@ -78,7 +78,9 @@ pub struct Config {
     pub release_timeout: Duration,
     /// How often orphans are tried again.
     pub orphan_retry: Duration,
-    /// How long calls under way may take at the end.
+    /// How often claims are sought that the kubelet forgot.
+    pub forgotten_check: Duration,
+    /// How long calls under way may take at the end, and how long a successor waits.
     pub stop_timeout: Duration,
     /// How many past events are kept for late watchers.
     pub event_ring: usize,
@@ -104,7 +106,7 @@ impl Config {
                 socket: "/run/multus/multus.sock".into(),
             },
             cni_path: vec!["/opt/cni/bin".into()],
-            cni_cache_dir: "/var/lib/cni".into(),
+            cni_cache_dir: "/var/lib/cni/multus".into(),
             uplink: "eth0".into(),
             slots: 8,
             allow_cni_types: BTreeSet::new(),
@@ -117,6 +119,7 @@ impl Config {
             del_attempts: 3,
             release_timeout: Duration::from_secs(30),
             orphan_retry: Duration::from_secs(30),
+            forgotten_check: Duration::from_secs(300),
             stop_timeout: Duration::from_secs(20),
             event_ring: 8192,
         }
@@ -193,11 +196,53 @@ impl Config {
                 name: self.uplink.clone(),
             });
         }
+        if !self
+            .driver_name
+            .starts_with(|c: char| c.is_ascii_lowercase())
+        {
+            return Err(ConfigError::Vendor {
+                name: self.driver_name.clone(),
+            });
+        }
+        for (what, value, least, most) in [
+            ("the hook's time-out", self.hook_timeout, 1, 600_000),
+            (
+                "the pause between rounds for orphans",
+                self.orphan_retry,
+                10,
+                u64::MAX,
+            ),
+            (
+                "the pause between looks for forgotten claims",
+                self.forgotten_check,
+                10,
+                u64::MAX,
+            ),
+            // The kubelet waits 45 s for an answer.
+            (
+                "the time-out for reading a claim",
+                self.api_timeout,
+                1,
+                40_000,
+            ),
+            ("the time-out of a release", self.release_timeout, 1, 40_000),
+        ] {
+            let (least, most) = (Duration::from_millis(least), Duration::from_millis(most));
+            if value < least || value > most {
+                return Err(ConfigError::Range {
+                    what,
+                    value,
+                    least,
+                    most,
+                });
+            }
+        }
         // What waits must outlast what it waits for, or the better message is lost.
         for (outer, longer, inner, shorter) in [
             (
                 "the runtime's time-out for the hook",
-                self.hook_kill_after,
+                // CDI counts in whole seconds.
+                Duration::from_secs(self.hook_kill_after.as_secs()),
                 "the hook's own",
                 self.hook_timeout,
             ),
@@ -261,6 +306,32 @@ pub enum ConfigError {
         /// Its value.
         name: String,
     },
+    /// Not a CDI vendor.
+    #[error("the driver name {name:?} must begin with a letter: it is the vendor of CDI devices")]
+    Vendor {
+        /// Its value.
+        name: String,
+    },
+    /// Too short or too long.
+    #[error("{what} is {value:?}, it must be at least {least:?} and at most {most:?}")]
+    Range {
+        /// Which time.
+        what: &'static str,
+        /// Its value.
+        value: Duration,
+        /// The least.
+        least: Duration,
+        /// The most.
+        most: Duration,
+    },
+    /// A path that cannot be written into JSON.
+    #[error("the {what} {} is not UTF-8", path.display())]
+    NotUtf8 {
+        /// Which path.
+        what: &'static str,
+        /// Its value.
+        path: PathBuf,
+    },
     /// Time-outs that do not nest.
     #[error(
         "{outer} ({longer:?}) must be longer than {inner} ({shorter:?}), or its error message \
@@ -297,6 +368,12 @@ fn check_name(what: &'static str, name: &str, limit: usize) -> Result<(), Config
 }
 
 fn absolute(what: &'static str, path: &Path) -> Result<(), ConfigError> {
+    if path.to_str().is_none() {
+        return Err(ConfigError::NotUtf8 {
+            what,
+            path: path.into(),
+        });
+    }
     if path.is_absolute() {
         return Ok(());
     }
@@ -334,6 +411,9 @@ mod tests {
         insta::assert_snapshot!(words(|c| c.node_name = String::new()), @r#"the node name "" is not a DNS subdomain of at most 253 bytes: lower case letters, digits, `-` and `.`, beginning and ending with a letter or digit"#);
         insta::assert_snapshot!(words(|c| c.state_dir = "state".into()), @"the state directory state is not an absolute path");
         insta::assert_snapshot!(words(|c| c.uplink = "eth0:1".into()), @r#"the uplink "eth0:1" is not an interface name: 1 to 15 bytes without `/`, `:` or space"#);
+        insta::assert_snapshot!(words(|c| c.driver_name = "1dra".into()), @r#"the driver name "1dra" must begin with a letter: it is the vendor of CDI devices"#);
+        insta::assert_snapshot!(words(|c| c.orphan_retry = Duration::ZERO), @"the pause between rounds for orphans is 0ns, it must be at least 10ms and at most 18446744073709551.615s");
+        insta::assert_snapshot!(words(|c| c.api_timeout = Duration::from_secs(60)), @"the time-out for reading a claim is 60s, it must be at least 1ms and at most 40s");
         insta::assert_snapshot!(words(|c| c.hook_timeout = Duration::from_secs(30)), @"the runtime's time-out for the hook (30s) must be longer than the hook's own (30s), or its error message never gets out");
         insta::assert_snapshot!(words(|c| c.cni_timeout = Duration::from_secs(25)), @"the hook's time-out (25s) must be longer than the time-out of a CNI call (25s), or its error message never gets out");
         insta::assert_snapshot!(

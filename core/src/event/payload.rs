@@ -17,11 +17,18 @@ pub fn bounded(value: &Value) -> Value {
     if text.len() <= MAX_PAYLOAD {
         return value;
     }
-    let mut end = MAX_PAYLOAD;
+    serde_json::json!({
+        "truncated": true, "bytes": text.len(), "head": clipped(&text, MAX_PAYLOAD),
+    })
+}
+
+/// The first bytes of a text, at most `limit`, ending at a character.
+pub(super) fn clipped(text: &str, limit: usize) -> String {
+    let mut end = text.len().min(limit);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    serde_json::json!({ "truncated": true, "bytes": text.len(), "head": &text[..end] })
+    text[..end].to_owned()
 }
 
 /// An object's entries, each [`bounded`], as an event carries them.

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 
-use super::{Actor, Event, Phase, SCHEMA, Step, Subject, bounded};
+use super::{Actor, Event, Phase, SCHEMA, Step, Subject, bounded, payload::clipped};
 
 /// Where the parts of one program record what they do. Clones share one ring.
 ///
@@ -155,6 +155,7 @@ impl Span {
     }
 
     fn emit(&self, phase: Phase, detail: Map<String, Value>, error: Option<String>) {
+        let error = error.map(|text| clipped(&text, MAX_ERROR));
         let elapsed = self.recorder.0.began.elapsed();
         self.recorder.push(Event {
             schema: SCHEMA,
@@ -165,7 +166,7 @@ impl Span {
             number: self.step.number(),
             phase,
             duration_us: (phase != Phase::Begin).then(|| micros(self.began.elapsed())),
-            subject: self.subject.clone(),
+            subject: self.subject.clipped(),
             from: self.from,
             to: self.to,
             detail,
@@ -181,6 +182,9 @@ impl Drop for Span {
         }
     }
 }
+
+/// The longest error text, in bytes.
+const MAX_ERROR: usize = 4096;
 
 fn micros(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)

@@ -140,16 +140,29 @@ impl StatusWriter {
             _ => Timestamp::now(),
         };
         entry.devices.insert(key, Device { state, since });
+        self.schedule(&claim.uid, entry);
+    }
+
+    fn schedule(&self, uid: &str, entry: &mut Claim) {
         entry.version += 1;
         if !entry.busy {
             entry.busy = true;
-            let uid = claim.uid.clone();
+            let uid = uid.to_owned();
             let shared = self.shared.clone();
             self.shared.tasks.spawn(async move {
                 let kill = shared.kill.clone();
                 kill.run_until_cancelled_owned(series::write(shared, uid))
                     .await;
             });
+        }
+    }
+
+    /// Writes once more what is handed back: an earlier instance may have died before its
+    /// write went out. Where it did not, the API server sees no change.
+    pub fn rewrite(&self, uid: &str) {
+        let mut claims = self.shared.claims();
+        if let Some(entry) = claims.get_mut(uid) {
+            self.schedule(uid, entry);
         }
     }
 

@@ -24,7 +24,8 @@ async fn a_successor_goes_on_where_a_crash_left_off() {
     fs::write(world.path("hold"), "").unwrap();
     let manager = world.manager.clone();
     let hook = tokio::spawn(async move {
-        let _ = manager.attach(&"c1".parse().unwrap(), "s1").await;
+        let soon = tokio::time::Instant::now() + std::time::Duration::from_secs(25);
+        let _ = manager.attach(&"c1".parse().unwrap(), "s1", soon).await;
     });
     while world.calls().is_empty() {
         tokio::task::yield_now().await;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kube::client::Body;
-use ndra_core::attachment::record::{Record, RecordError, Store};
+use ndra_core::attachment::record::{Record, Store};
 use ndra_core::attachment::{Manager, Network, Times};
 use ndra_core::cdi::{CdiDir, HookCommand};
 use ndra_core::claim::{ClaimUid, Defaults};
@@ -19,10 +19,13 @@ use ndra_core::event::{Phase, Recorder, Step};
 use ndra_core::gate::Gate;
 use ndra_core::kube::{EventPoster, StatusConfig, StatusWriter};
 use ndra_core::socket;
+use ndra_core::tasks::Tasks;
 use ndra_core::wire::cri::runtime_service_server::{RuntimeService, RuntimeServiceServer};
 use ndra_core::wire::cri::*;
 use serde_json::{Value, json};
-use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::{Request, Response, Status};
 
 /// A node for one test. Everything lies in one directory that goes with it.
@@ -36,7 +39,7 @@ pub struct World {
     pub cdi: CdiDir,
     pub events: Arc<EventPoster>,
     pub status: Arc<StatusWriter>,
-    tasks: TaskTracker,
+    tasks: Tasks,
     _server: AbortOnDropHandle<()>,
 }
 
@@ -105,7 +108,14 @@ impl World {
             "node-1",
         ));
         let manager = Manager::new(
-            take_over(&path.join("state"), boot).await,
+            Store::take_over(
+                &path.join("state"),
+                "dra.networking",
+                boot,
+                Duration::from_secs(5),
+            )
+            .await
+            .unwrap(),
             Cri::new(&path.join("cri.sock"), Duration::from_secs(5)).unwrap(),
             Network::Direct(Executor::new(vec![path.join("bin")], path.join("cache"))),
             client.clone(),
@@ -130,7 +140,7 @@ impl World {
                 kill_after: Duration::from_secs(30),
             },
         );
-        let tasks = TaskTracker::new();
+        let tasks = Tasks::default();
         let node = Node::new(
             NodeConfig {
                 driver: "dra.networking".into(),
@@ -145,6 +155,7 @@ impl World {
             events.clone(),
             recorder.clone(),
             tasks.clone(),
+            CancellationToken::new(),
         );
         Self {
             dir,
@@ -195,15 +206,18 @@ impl World {
     pub async fn attach(&self, uid: &str, sandbox: &str) -> Result<(), String> {
         let uid: ClaimUid = uid.parse().unwrap();
         self.manager
-            .attach(&uid, sandbox)
+            .attach(&uid, sandbox, Instant::now() + Duration::from_secs(25))
             .await
             .map_err(|error| error.to_string())
     }
 
     /// Waits until everything asynchronous is written.
     pub async fn settle(&self) {
-        self.tasks.close();
-        self.tasks.wait().await;
+        assert!(
+            self.tasks
+                .close(Instant::now() + Duration::from_secs(10))
+                .await
+        );
         assert!(self.status.flush(Duration::from_secs(10)).await);
         self.events.stop(Duration::from_secs(10)).await;
     }
@@ -220,16 +234,6 @@ impl World {
             }
         }
         (ends, fails)
-    }
-}
-
-/// A predecessor that crashed may still be writing its last change.
-async fn take_over(state: &Path, boot: &str) -> Store {
-    loop {
-        match Store::open(state, "dra.networking", boot) {
-            Err(RecordError::InUse { .. }) => tokio::task::yield_now().await,
-            opened => return opened.unwrap(),
-        }
     }
 }
 

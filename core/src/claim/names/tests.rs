@@ -7,6 +7,7 @@ fn plan(name: &str, pods: &[&str], if_names: &[Option<&str>]) -> ClaimPlan {
         .iter()
         .enumerate()
         .map(|(index, if_name)| AttachmentPlan {
+            auto_named: false,
             device: DeviceKey {
                 pool: "node-1".into(),
                 device: format!("slot-{index}"),

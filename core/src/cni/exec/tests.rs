@@ -171,7 +171,7 @@ async fn a_chain_runs_in_order_and_back_with_results_and_capabilities() {
         .await
         .unwrap();
     node.executor
-        .del(&network, &invocation(), soon())
+        .del(&network, &invocation(), None, soon())
         .await
         .unwrap();
     assert!(!node.cache_file().exists(), "DEL forgets the result");
@@ -242,8 +242,14 @@ async fn old_versions_get_no_result_on_del_and_no_check() {
     assert_eq!(cached["result"]["ips"][0]["version"], "4");
     let error = executor.check(&network, &invocation(), soon()).await;
     insta::assert_snapshot!(error.unwrap_err(), @"network `m` has cniVersion 0.3.1, which has no CHECK: it needs 0.4.0");
-    executor.del(&network, &invocation(), soon()).await.unwrap();
-    executor.del(&network, &invocation(), soon()).await.unwrap();
+    executor
+        .del(&network, &invocation(), None, soon())
+        .await
+        .unwrap();
+    executor
+        .del(&network, &invocation(), None, soon())
+        .await
+        .unwrap();
     for (name, input) in &node.logged()[1..] {
         assert_eq!((name.as_str(), input.get("prevResult")), ("DEL-p", None));
     }
@@ -260,7 +266,7 @@ async fn a_broken_cache_does_not_stop_del() {
         .unwrap();
     fs::write(node.cache_file(), "{").unwrap();
     node.executor
-        .del(&network, &invocation(), soon())
+        .del(&network, &invocation(), None, soon())
         .await
         .unwrap();
     assert_eq!(node.logged()[1].1.get("prevResult"), None);
@@ -309,7 +315,10 @@ async fn names_are_checked_before_anything_runs() {
     node.plugin("p", &answers("10.1.1.2/24"));
     let mut network = network("1.0.0", json!([{"type": "p"}]));
     network.name = "../../etc".into();
-    let error = node.executor.del(&network, &invocation(), soon()).await;
+    let error = node
+        .executor
+        .del(&network, &invocation(), None, soon())
+        .await;
     insta::assert_snapshot!(error.unwrap_err(), @"the network's name `../../etc` is refused: it must begin with a letter or digit and go on with letters, digits, `_`, `.` or `-`");
     network.name = "m".into();
     let mut other = invocation();
