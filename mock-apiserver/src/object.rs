@@ -72,6 +72,30 @@ pub(crate) fn put(map: &mut Map<String, Value>, key: &str, value: Value) {
     }
 }
 
+/// How deep a value is nested; a plain one is not.
+pub(crate) fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Value::Object(map) => 1 + map.values().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
+}
+
+/// About as many bytes as a value has when it is written.
+pub(crate) fn size(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 2 + items.iter().map(|item| 1 + size(item)).sum::<usize>(),
+        Value::Object(map) => {
+            2 + map
+                .iter()
+                .map(|(key, value)| key.len() + 4 + size(value))
+                .sum::<usize>()
+        }
+        Value::String(text) => 2 + text.len(),
+        _ => 4,
+    }
+}
+
 /// Now, in whole seconds, as `metav1.Time` is written.
 pub(crate) fn now() -> String {
     seconds(Timestamp::now())

@@ -296,3 +296,61 @@ async fn stopping_does_not_wait_for_a_delayed_answer() {
         .expect("it stops");
     assert!(list.await.unwrap().is_err());
 }
+
+#[tokio::test]
+async fn another_scheduler_can_bind() {
+    let server = plain_server().await;
+    server.create(pod("web", serde_json::json!([]))).unwrap();
+    let head = format!("POST /api/v1/namespaces/default/pods/web/binding HTTP/1.1\r\n{JSON}");
+    let body = br#"{"apiVersion":"v1","kind":"Binding","metadata":{"name":"web"},"target":{"kind":"Node","name":"n"}}"#;
+    assert_eq!(raw(&server, &head, body).await.0, 201);
+    assert!(is_bound(&server.get("pods", "default", "web").unwrap()));
+    let (code, message) = raw(&server, &head, body).await;
+    assert_eq!(code, 409);
+    insta::assert_snapshot!(message, @r#"Operation cannot be fulfilled on pods "web": pod web is already assigned to node "n""#);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn absurd_numbers_do_no_harm() {
+    let server = plain_server().await;
+    for query in [
+        "watch=1&timeoutSeconds=9223372036854775807&resourceVersion=1&limit=-1",
+        "limit=-5",
+        "limit=9223372036854775807",
+    ] {
+        if query.starts_with("watch") {
+            let nodes: Api<Node> = Api::all(client(&server));
+            let params = kube::api::WatchParams::default();
+            assert!(nodes.watch(&params, "0").await.is_ok());
+            let address = server.url().replace("http://", "");
+            let mut stream = TcpStream::connect(&address).await.unwrap();
+            stream
+                .write_all(
+                    format!("GET /api/v1/nodes?{query} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes(),
+                )
+                .await
+                .unwrap();
+            let mut start = [0; 15];
+            stream.read_exact(&mut start).await.unwrap();
+            assert_eq!(&start, b"HTTP/1.1 200 OK");
+        } else {
+            assert_eq!(
+                raw(&server, &format!("GET /api/v1/nodes?{query} HTTP/1.1"), b"")
+                    .await
+                    .0,
+                200
+            );
+        }
+    }
+    let head = format!("DELETE /api/v1/namespaces/default/pods/web HTTP/1.1\r\n{JSON}");
+    for grace in ["9223372036854775807", "-9223372036854775808"] {
+        let mut placed = pod("web", serde_json::json!([]));
+        placed["spec"]["nodeName"] = "n".into();
+        server.create(placed).unwrap();
+        let body = format!("{{\"gracePeriodSeconds\":{grace}}}");
+        assert_eq!(raw(&server, &head, body.as_bytes()).await.0, 200);
+        server.delete("pods", "default", "web", Some(0)).unwrap();
+    }
+    server.stop().await;
+}

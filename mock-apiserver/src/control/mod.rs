@@ -151,3 +151,6 @@ fn is_finished(pod: &Value) -> bool {
 fn is_done(pod: &Value) -> bool {
     is_finished(pod) || (object::is_deleting(pod) && text(pod, &["spec", "nodeName"]).is_empty())
 }
+
+#[cfg(test)]
+mod tests;

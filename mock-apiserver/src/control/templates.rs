@@ -67,6 +67,7 @@ fn make_claims(store: &Store, pod: &Value) -> Result<Vec<(String, String)>, (Str
             .into_iter()
             .find(|(other, _)| *other == name)
             .and_then(|(_, claim)| claim);
+        // Most often it is recorded already; this only saves looking through all claims.
         if let Some(recorded) = &recorded
             && store
                 .get(&CLAIMS, Some(object::namespace(pod)), recorded)

@@ -5,8 +5,14 @@ use serde_json::Value;
 use crate::error::{ApiError, Result};
 use crate::object;
 
-/// More operations than a patch may have.
+/// The most operations a patch may have.
 const OPERATIONS: usize = 10_000;
+
+/// The most bytes that all copies of a patch may make.
+const COPIED_BYTES: usize = 3 * 1024 * 1024;
+
+/// The deepest a patch may reach or nest, as code that walks objects recurses.
+const DEPTH: usize = 100;
 
 /// Carries out the operations in order.
 pub(super) fn apply(target: &mut Value, operations: &Value) -> Result<()> {
@@ -18,8 +24,9 @@ pub(super) fn apply(target: &mut Value, operations: &Value) -> Result<()> {
     if operations.len() > OPERATIONS {
         return Err(ApiError::too_large_body(OPERATIONS));
     }
+    let mut copied = 0;
     for (index, operation) in operations.iter().enumerate() {
-        one(target, operation).map_err(|why| {
+        one(target, operation, &mut copied).map_err(|why| {
             ApiError::bad_request(format!(
                 "the server rejected our request: operation {index}: {why}"
             ))
@@ -28,7 +35,7 @@ pub(super) fn apply(target: &mut Value, operations: &Value) -> Result<()> {
     Ok(())
 }
 
-fn one(target: &mut Value, operation: &Value) -> Result<(), String> {
+fn one(target: &mut Value, operation: &Value, copied: &mut usize) -> Result<(), String> {
     let path = pointer(operation, "path")?;
     let value = || {
         operation
@@ -40,8 +47,9 @@ fn one(target: &mut Value, operation: &Value) -> Result<(), String> {
         "add" => add(target, &path, value()?),
         "remove" => remove(target, &path).map(drop),
         "replace" => {
-            let slot = find(target, &path)?;
-            *slot = value()?;
+            let value = value()?;
+            check_depth(&path, &value)?;
+            *find(target, &path)? = value;
             Ok(())
         }
         "test" => {
@@ -57,7 +65,12 @@ fn one(target: &mut Value, operation: &Value) -> Result<(), String> {
             add(target, &path, value)
         }
         "copy" => {
-            let value = find(target, &pointer(operation, "from")?)?.clone();
+            let value = find(target, &pointer(operation, "from")?)?;
+            *copied += value.to_string().len();
+            if *copied > COPIED_BYTES {
+                return Err(format!("the patch copies more than {COPIED_BYTES} bytes"));
+            }
+            let value = value.clone();
             add(target, &path, value)
         }
         other => Err(format!("unexpected kind: {other:?}")),
@@ -99,7 +112,15 @@ fn position(part: &str, len: usize) -> Option<usize> {
     part.parse().ok().filter(|index| plain && *index <= len)
 }
 
+fn check_depth(path: &[String], value: &Value) -> Result<(), String> {
+    if path.len() + object::depth(value) > DEPTH {
+        return Err(format!("it reaches deeper than {DEPTH} levels"));
+    }
+    Ok(())
+}
+
 fn add(target: &mut Value, path: &[String], value: Value) -> Result<(), String> {
+    check_depth(path, &value)?;
     let Some((last, parents)) = path.split_last() else {
         *target = value;
         return Ok(());
@@ -157,6 +178,30 @@ mod tests {
         ]);
         apply(&mut target, &operations).unwrap();
         assert_eq!(target, json!({"a": [9, 2, 3], "e": {"c/d": 2}, "f": 1}));
+    }
+
+    #[test]
+    fn growth_is_bounded() {
+        let doubling: Vec<Value> = (0..100)
+            .map(|n| json!({"op": "copy", "from": "", "path": format!("/a{n}")}))
+            .collect();
+        let error = apply(&mut json!({"a": "x"}), &doubling.into()).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .ends_with("the patch copies more than 3145728 bytes"),
+            "{error}"
+        );
+        let deepening: Vec<Value> = (1..200)
+            .map(|n| json!({"op": "add", "path": "/a".repeat(n), "value": {}}))
+            .collect();
+        let error = apply(&mut json!({}), &deepening.into()).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .ends_with("it reaches deeper than 100 levels"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -81,7 +81,7 @@ pub(super) fn document(bytes: &[u8], format: Format, what: &str) -> Result<Value
             }
         }
     };
-    if depth(&value) > DEPTH {
+    if crate::object::depth(&value) > DEPTH {
         return Err(unreadable(format!(
             "it is nested deeper than {DEPTH} levels"
         )));
@@ -97,14 +97,6 @@ fn first_line(error: &impl std::fmt::Display) -> String {
         .next()
         .unwrap_or_default()
         .to_owned()
-}
-
-fn depth(value: &Value) -> usize {
-    match value {
-        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
-        Value::Object(map) => 1 + map.values().map(depth).max().unwrap_or(0),
-        _ => 0,
-    }
 }
 
 /// Reads an object of a kind, and refuses one of another kind.

@@ -22,6 +22,9 @@ use crate::validate::FieldError;
 /// How long a watch lasts if the client does not say.
 const DEFAULT_DURATION: Duration = Duration::from_secs(30 * 60);
 
+/// The longest a watch lasts, whatever the client says.
+const LONGEST_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// The annotation that tells the end of the initial events.
 const INITIAL_END: &str = "k8s.io/initial-events-end";
 
@@ -54,7 +57,8 @@ pub(super) fn answer(
         .and_then(|seconds| u64::try_from(seconds).ok());
     let duration = seconds
         .filter(|seconds| *seconds > 0)
-        .map_or(DEFAULT_DURATION, Duration::from_secs);
+        .map_or(DEFAULT_DURATION, Duration::from_secs)
+        .min(LONGEST_DURATION);
 
     // Subscribed before anything is read, so nothing can slip in between.
     let latest = store.subscribe();

@@ -241,3 +241,18 @@ fn a_used_namespace_is_kept() {
             .is_ok()
     );
 }
+
+#[test]
+fn objects_do_not_grow_for_ever() {
+    let store = Store::new(100);
+    store.create(&NODES, None, node("a"), &writer()).unwrap();
+    let grow = |size: usize| {
+        store.update(&NODES, None, "a", &writer(), |old| {
+            let mut new = old.clone();
+            new["spec"] = json!({"x": "y".repeat(size)});
+            Ok(new)
+        })
+    };
+    assert!(grow(1024 * 1024).is_ok());
+    assert_eq!(grow(2 * 1024 * 1024).unwrap_err().code, 413);
+}

@@ -14,6 +14,9 @@ use crate::patch::{self, Author, Operation};
 use crate::resource::{NAMESPACES, Resource};
 use crate::validate;
 
+/// The largest object, in bytes: as much as etcd takes.
+const OBJECT_BYTES: usize = 1536 * 1024;
+
 /// Tries for a free generated name.
 const NAME_ATTEMPTS: usize = 8;
 
@@ -254,6 +257,7 @@ impl Inner {
         {
             return Err(ApiError::already_exists(resource, object::name(&object)));
         }
+        check_size(&object)?;
         if writer.dry_run {
             return Ok(Arc::new(object));
         }
@@ -279,6 +283,7 @@ impl Inner {
         if new == **old {
             return Ok(Arc::clone(old));
         }
+        check_size(&new)?;
         if writer.dry_run {
             return Ok(Arc::new(new));
         }
@@ -287,6 +292,13 @@ impl Inner {
         }
         Ok(self.put(resource, new, latest))
     }
+}
+
+fn check_size(object: &Value) -> Result<()> {
+    if object::size(object) > OBJECT_BYTES {
+        return Err(ApiError::too_large_body(OBJECT_BYTES));
+    }
+    Ok(())
 }
 
 /// Checks what the writer knew of the object, and undoes what this part of it may not change.
