@@ -1,2 +1,4 @@
-//! p
+//! The program `ndra`.
+mod manifest;
+mod problem;
 fn main() {}
