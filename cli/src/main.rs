@@ -1,4 +1,5 @@
 //! The program `ndra`.
 mod manifest;
 mod problem;
+mod report;
 fn main() {}

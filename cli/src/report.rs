@@ -1,0 +1,17 @@
+//! How a run is shown: a timeline for people, JSON lines for programs. It knows nothing of
+//! how the run came about.
+
+mod fact;
+mod lines;
+mod outcome;
+mod page;
+mod stats;
+mod style;
+mod timeline;
+
+pub(crate) use lines::{Recording, line};
+pub(crate) use outcome::{Attached, Check, Outcome};
+pub(crate) use page::Page;
+pub(crate) use stats::{StepStats, step_stats};
+pub(crate) use style::Look;
+pub(crate) use timeline::Timeline;
