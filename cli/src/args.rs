@@ -27,7 +27,7 @@ pub(crate) struct Args {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    Simulate(simulate::Args),
+    Simulate(Box<simulate::Args>),
     Validate(validate::Args),
     Driver(Box<driver::Args>),
     /// Be the OCI hook: read a container's OCI state on stdin and ask the driver for its

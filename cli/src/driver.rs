@@ -1,9 +1,18 @@
 //! `ndra driver`: the command line of the driver that runs on a node.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use ndra_core::driver::{self, Config, Driver, StartError};
+use tracing_subscriber::EnvFilter;
+
+use crate::duration;
+use crate::failure::Failure;
+use crate::problem::{Place, Problem};
+use crate::signals;
 
 /// Run the driver on this node.
 ///
@@ -20,16 +29,15 @@ pub(crate) struct Args {
     #[arg(long, env = "NODE_NAME", value_name = "NAME", help_heading = "Names")]
     node_name: String,
 
-    /// How to reach the API server; without it, as a pod does (service account), or as
-    /// KUBECONFIG and ~/.kube/config say.
+    /// How to reach the API server; without it, by the pod's service account.
     #[arg(long, env = "KUBECONFIG", value_name = "FILE", help_heading = "Kubernetes")]
     kubeconfig: Option<PathBuf>,
-    /// Deadline for one request to the API server.
-    #[arg(long, default_value = "10s", value_name = "DURATION", value_parser = crate::duration::parse, help_heading = "Kubernetes")]
+    /// How long reading a claim may take, retries included.
+    #[arg(long, default_value = "10s", value_name = "DURATION", value_parser = duration::parse, help_heading = "Kubernetes")]
     api_timeout: Duration,
     /// Devices to publish for this node: each stands for one virtual interface.
-    #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096), help_heading = "Kubernetes")]
-    slots: u32,
+    #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096), help_heading = "Kubernetes")]
+    slots: u16,
 
     /// Where the kubelet looks for plugin sockets; the driver puts its registration there.
     #[arg(long, default_value = "/var/lib/kubelet/plugins_registry", value_name = "DIR", help_heading = "Kubelet")]
@@ -45,6 +53,9 @@ pub(crate) struct Args {
     /// Where the driver's events are served, for `ndra watch` and other readers.
     #[arg(long, default_value = "/run/ndra/events.sock", value_name = "SOCKET", help_heading = "State")]
     events_socket: PathBuf,
+    /// How long calls under way may take after SIGTERM.
+    #[arg(long, default_value = "20s", value_name = "DURATION", value_parser = duration::parse, help_heading = "State")]
+    stop_timeout: Duration,
     /// Past events that are kept for new readers.
     #[arg(long, default_value_t = 8192, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000), help_heading = "State")]
     event_ring: u32,
@@ -56,7 +67,7 @@ pub(crate) struct Args {
     #[arg(long, default_value = "/run/containerd/containerd.sock", value_name = "SOCKET", value_parser = socket, help_heading = "Runtime and hook")]
     cri_socket: PathBuf,
     /// Deadline for one CRI call.
-    #[arg(long, default_value = "5s", value_name = "DURATION", value_parser = crate::duration::parse, help_heading = "Runtime and hook")]
+    #[arg(long, default_value = "5s", value_name = "DURATION", value_parser = duration::parse, help_heading = "Runtime and hook")]
     cri_timeout: Duration,
     /// The hook program, as the runtime sees it on the host.
     #[arg(long, default_value = "/opt/ndra/bin/ndra-hook", value_name = "FILE", help_heading = "Runtime and hook")]
@@ -69,10 +80,10 @@ pub(crate) struct Args {
     #[arg(long, default_value = "/run/ndra/hook.sock", value_name = "SOCKET", help_heading = "Runtime and hook")]
     callback_socket: PathBuf,
     /// When the runtime kills the hook; at most a kubelet's CRI time-out of 2 minutes.
-    #[arg(long, default_value = "30s", value_name = "DURATION", value_parser = crate::duration::parse, help_heading = "Runtime and hook")]
+    #[arg(long, default_value = "30s", value_name = "DURATION", value_parser = duration::parse, help_heading = "Runtime and hook")]
     hook_kill_after: Duration,
     /// When the hook gives up by itself; must be shorter than --hook-kill-after.
-    #[arg(long, default_value = "25s", value_name = "DURATION", value_parser = crate::duration::parse, help_heading = "Runtime and hook")]
+    #[arg(long, default_value = "25s", value_name = "DURATION", value_parser = duration::parse, help_heading = "Runtime and hook")]
     hook_timeout: Duration,
 
     /// Who runs the CNI plugins.
@@ -81,14 +92,15 @@ pub(crate) struct Args {
     /// The socket of the Multus daemon (thick plugin), for --cni multus.
     #[arg(long, default_value = "/run/multus/multus.sock", value_name = "SOCKET", help_heading = "Networks")]
     multus_socket: PathBuf,
-    /// Where CNI plugins are, for --cni exec; several directories with `:` between.
-    #[arg(long, default_value = "/opt/cni/bin", value_name = "DIRS", help_heading = "Networks")]
-    cni_path: String,
-    /// Where results of CNI plugins are kept, for --cni exec.
-    #[arg(long, default_value = "/var/lib/ndra/cni", value_name = "DIR", help_heading = "Networks")]
+    /// Where CNI plugins are, several directories with `:` between. With --cni multus they
+    /// are used to release what Multus refuses to.
+    #[arg(long, env = "CNI_PATH", default_value = "/opt/cni/bin", value_name = "DIRS", help_heading = "Networks")]
+    cni_path: OsString,
+    /// Where CNI results are kept, by Multus too.
+    #[arg(long, default_value = "/var/lib/cni", value_name = "DIR", help_heading = "Networks")]
     cni_cache_dir: PathBuf,
     /// Deadline for one ADD or DEL; must be shorter than --hook-timeout.
-    #[arg(long, default_value = "20s", value_name = "DURATION", value_parser = crate::duration::parse, help_heading = "Networks")]
+    #[arg(long, default_value = "20s", value_name = "DURATION", value_parser = duration::parse, help_heading = "Networks")]
     cni_timeout: Duration,
     /// The node's interface that claims without parameters get a MACVLAN on.
     #[arg(long, default_value = "eth0", value_name = "NAME", help_heading = "Networks")]
@@ -103,8 +115,11 @@ pub(crate) struct Args {
     /// done in the background.
     #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100), help_heading = "Networks")]
     del_attempts: u32,
+    /// How long all removals for one claim may take before that.
+    #[arg(long, default_value = "30s", value_name = "DURATION", value_parser = duration::parse, help_heading = "Networks")]
+    release_timeout: Duration,
     /// How long between two tries in the background.
-    #[arg(long, default_value = "30s", value_name = "DURATION", value_parser = crate::duration::parse, help_heading = "Networks")]
+    #[arg(long, default_value = "30s", value_name = "DURATION", value_parser = duration::parse, help_heading = "Networks")]
     orphan_retry: Duration,
 
     /// What to log: error, warn, info, debug, trace, or a filter such as ndra_core=debug.
@@ -127,4 +142,80 @@ fn socket(text: &str) -> Result<PathBuf, String> {
         return Err("is empty: name the socket's path".into());
     }
     Ok(path.into())
+}
+
+impl Args {
+    fn config(self) -> Config {
+        let plugin_dir = self
+            .plugin_dir
+            .unwrap_or_else(|| PathBuf::from("/var/lib/kubelet/plugins").join(&self.driver_name));
+        Config {
+            driver_name: self.driver_name,
+            node_name: self.node_name,
+            kubeconfig: self.kubeconfig,
+            registry_dir: self.registry_dir,
+            plugin_dir,
+            state_dir: self.state_dir,
+            cdi_dir: self.cdi_dir,
+            hook_path: self.hook_path,
+            hook_args: self.hook_args,
+            callback_socket: self.callback_socket,
+            events_socket: self.events_socket,
+            cri_socket: self.cri_socket,
+            cni: match self.cni {
+                Cni::Multus => driver::Cni::Multus {
+                    socket: self.multus_socket,
+                },
+                Cni::Exec => driver::Cni::Exec,
+            },
+            cni_path: std::env::split_paths(&self.cni_path).collect(),
+            cni_cache_dir: self.cni_cache_dir,
+            uplink: self.uplink,
+            slots: self.slots.into(),
+            allow_cni_types: self.allow_cni_types.into_iter().collect(),
+            class_config_only: self.class_config_only,
+            hook_kill_after: self.hook_kill_after,
+            hook_timeout: self.hook_timeout,
+            cni_timeout: self.cni_timeout,
+            cri_timeout: self.cri_timeout,
+            api_timeout: self.api_timeout,
+            del_attempts: self.del_attempts,
+            release_timeout: self.release_timeout,
+            orphan_retry: self.orphan_retry,
+            stop_timeout: self.stop_timeout,
+            event_ring: self.event_ring as usize,
+        }
+    }
+}
+
+/// Runs the driver until SIGTERM or Ctrl-C.
+pub(crate) async fn run(args: Args) -> Result<ExitCode, Failure> {
+    let filter = EnvFilter::try_new(&args.log).map_err(|error| {
+        Problem::new(
+            Place::file("--log"),
+            format!("is no filter: {error}"),
+            "write error, warn, info, debug or trace, or MODULE=LEVEL with `,` between",
+        )
+    })?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+    // Before the start, so that a signal during it is not lost.
+    let end = signals::end()?;
+    let driver = match Driver::start(args.config()).await {
+        Ok(driver) => driver,
+        Err(StartError::Config(error)) => {
+            return Err(Problem::new(
+                Place::file("ndra driver"),
+                error.to_string(),
+                "`ndra driver --help` lists every option",
+            )
+            .into());
+        }
+        Err(error) => return Err(Failure::run(error.to_string(), "")),
+    };
+    end.await;
+    driver.stop().await;
+    Ok(ExitCode::SUCCESS)
 }

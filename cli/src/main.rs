@@ -1,5 +1,49 @@
-//! The program `ndra`.
+//! The program `ndra`: the driver, the simulation of a node around it, and their tools.
+
+mod args;
+mod completions;
+mod driver;
+mod duration;
+mod failure;
 mod manifest;
+mod mock;
 mod problem;
 mod report;
-fn main() {}
+mod scenario;
+mod signals;
+mod simulate;
+mod validate;
+
+use std::future::Future;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Args, Command};
+use failure::Failure;
+
+fn main() -> ExitCode {
+    // Two providers may be linked; without a choice the first TLS connection panics.
+    // A second choice cannot be lost: nothing else in the program makes one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let ended = match Args::parse().command {
+        Command::Simulate(args) => on_runtime(simulate::run(*args)),
+        Command::Validate(args) => validate::run(&args),
+        Command::Driver(args) => on_runtime(driver::run(*args)),
+        // It brings a runtime of its own, made for one short call.
+        Command::Hook { args } => Ok(ndra_hook::main(args)),
+        Command::Mock(command) => on_runtime(mock::run(command)),
+        Command::Completions { shell } => Ok(completions::run(shell)),
+    };
+    ended.unwrap_or_else(|failure| failure.tell())
+}
+
+fn on_runtime(
+    command: impl Future<Output = Result<ExitCode, Failure>>,
+) -> Result<ExitCode, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::run(format!("cannot start threads: {error}"), ""))?;
+    runtime.block_on(command)
+}

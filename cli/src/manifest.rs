@@ -1,6 +1,6 @@
 //! Kubernetes objects from the user's files: read with strict limits and checked for shape.
 
-mod kind;
+pub(crate) mod kind;
 mod object;
 mod read;
 mod yaml;

@@ -1,0 +1,53 @@
+//! The scenarios and manifests that the program carries, so that it runs them from anywhere.
+
+macro_rules! files {
+    ($(#[$meta:meta])* $name:ident, $directory:literal, $prefix:literal: $($file:literal),+ $(,)?) => {
+        $(#[$meta])*
+        pub(crate) const $name: &[(&str, &str)] = &[$((
+            concat!($prefix, $file),
+            include_str!(concat!("../../../fixtures/", $directory, "/", $file, ".yaml")),
+        )),+];
+    };
+}
+
+files! {
+    /// By name, in the order of the listing: from the simple to the faulty.
+    SHIPPED, "scenarios", "":
+    "one-claim",
+    "two-claims",
+    "two-requests",
+    "count-two",
+    "shared-by-containers",
+    "container-restart",
+    "sandbox-recreated",
+    "two-pods",
+    "shared-by-pods",
+    "claim-from-template",
+    "class-parameters",
+    "no-parameters",
+    "static-address",
+    "dual-stack",
+    "crio-hook-output",
+    "kubelet-v1beta1",
+    "driver-comes-back",
+    "driver-stays-away",
+    "driver-restarted",
+    "driver-killed",
+    "kubelet-restarted",
+    "multus-error",
+    "multus-gone",
+    "pod-force-deleted",
+    "pod-replaced",
+    "claim-for-pod-only",
+    "same-name-one-call",
+    "same-name-later-call",
+    "host-network",
+}
+
+files! {
+    /// By the path that shipped scenarios use, without its ending.
+    MANIFESTS, "manifests", "../manifests/":
+    "net1",
+    "net2",
+    "web",
+}
