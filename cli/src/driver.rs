@@ -26,11 +26,11 @@ pub(crate) struct Args {
     #[arg(long, default_value = "dra.networking", value_name = "NAME", help_heading = "Names")]
     driver_name: String,
     /// The node's name in the API.
-    #[arg(long, env = "NODE_NAME", value_name = "NAME", help_heading = "Names")]
+    #[arg(long, env = "NODE_NAME", hide_env_values = true, value_name = "NAME", help_heading = "Names")]
     node_name: String,
 
     /// How to reach the API server; without it, by the pod's service account.
-    #[arg(long, env = "KUBECONFIG", value_name = "FILE", help_heading = "Kubernetes")]
+    #[arg(long, env = "KUBECONFIG", hide_env_values = true, value_name = "FILE", help_heading = "Kubernetes")]
     kubeconfig: Option<PathBuf>,
     /// How long reading a claim may take, retries included.
     #[arg(long, default_value = "10s", value_name = "DURATION", value_parser = duration::parse, help_heading = "Kubernetes")]
@@ -94,7 +94,7 @@ pub(crate) struct Args {
     multus_socket: PathBuf,
     /// Where CNI plugins are, several directories with `:` between. With --cni multus they
     /// are used to release what Multus refuses to.
-    #[arg(long, env = "CNI_PATH", default_value = "/opt/cni/bin", value_name = "DIRS", help_heading = "Networks")]
+    #[arg(long, env = "CNI_PATH", hide_env_values = true, default_value = "/opt/cni/bin", value_name = "DIRS", help_heading = "Networks")]
     cni_path: OsString,
     /// Where CNI results are kept, by Multus too.
     #[arg(long, default_value = "/var/lib/cni", value_name = "DIR", help_heading = "Networks")]
@@ -123,8 +123,11 @@ pub(crate) struct Args {
     orphan_retry: Duration,
 
     /// What to log: error, warn, info, debug, trace, or a filter such as ndra_core=debug.
-    #[arg(long, default_value = "info", env = "NDRA_LOG", value_name = "FILTER", help_heading = "Log")]
+    #[arg(long, default_value = "info", env = "NDRA_LOG", hide_env_values = true, value_name = "FILTER", help_heading = "Log")]
     log: String,
+    /// End when standard input closes, so that a harness that dies leaves no driver behind.
+    #[arg(long, hide = true)]
+    until_stdin_closes: bool,
 }
 
 /// Who runs the CNI plugins.
@@ -203,6 +206,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode, Failure> {
         .init();
     // Before the start, so that a signal during it is not lost.
     let end = signals::end()?;
+    let orphaned = args.until_stdin_closes.then(stdin_closes);
     let driver = match Driver::start(args.config()).await {
         Ok(driver) => driver,
         Err(StartError::Config(error)) => {
@@ -215,7 +219,26 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode, Failure> {
         }
         Err(error) => return Err(Failure::run(error.to_string(), "")),
     };
-    end.await;
+    match orphaned {
+        Some(orphaned) => {
+            tokio::select! {
+                () = end => {}
+                _ = orphaned => {}
+            }
+        }
+        None => end.await,
+    }
     driver.stop().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Resolves when standard input ends. The thread that reads it is never joined: a read
+/// cannot be given up, and the process ends without it.
+fn stdin_closes() -> tokio::sync::oneshot::Receiver<()> {
+    let (closed, wait) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        let _ = closed.send(());
+    });
+    wait
 }

@@ -1,0 +1,189 @@
+//! The end of a run: everything is torn down, and what is left is counted.
+
+use std::path::{Path, PathBuf};
+
+use ndra_core::attachment::record;
+use serde_json::Value;
+
+use super::board::Seen;
+use super::workdir::WorkDir;
+use super::world::{DRIVER, World};
+use crate::failure::Failure;
+use crate::manifest::kind;
+use crate::report::Check;
+
+/// What the end came to.
+pub(crate) struct Ended {
+    pub(crate) checks: Vec<Check>,
+    pub(crate) failures: Vec<String>,
+    pub(crate) work: WorkDir,
+}
+
+/// Deletes what is left of pods and claims, waits until every part is done with them, stops
+/// all parts in turn and looks for leftovers after each.
+pub(crate) async fn end(mut world: World) -> Result<Ended, Failure> {
+    let mut failures = Vec::new();
+    if let Err(failure) = delete_objects(&world).await {
+        failures.push(failure);
+    }
+    let limit = world.options.timeout;
+    let settled = world
+        .board
+        .until(limit, |seen| {
+            let checks = at_rest(&world, seen);
+            (seen.quiet() && checks.iter().all(|check| check.left.is_empty())).then_some(())
+        })
+        .await;
+    if settled.is_none() {
+        failures.push(format!("the parts were not done within {limit:?} of the last pod's end"));
+    }
+    let mut checks = world.board.look(|seen| at_rest(&world, seen));
+    failures.extend(world.stop_driver(super::world::Stop::Term).await.err());
+    // The slices are the kubelet's to delete: it does so when the driver stays away.
+    let gone = |seen: &Seen| seen.objects(&kind::SLICE).next().is_none().then_some(());
+    world.board.until(limit, gone).await;
+    checks.push(Check {
+        what: "ResourceSlices",
+        left: world
+            .board
+            .look(|seen| seen.objects(&kind::SLICE).map(|(name, _)| name.clone()).collect()),
+    });
+    world.inlet.flush().await;
+    let work = world.stop().await;
+    checks.push(Check {
+        what: "sockets",
+        left: sockets(&work),
+    });
+    Ok(Ended {
+        checks,
+        failures,
+        work,
+    })
+}
+
+async fn delete_objects(world: &World) -> Result<(), String> {
+    let tell = |failure: Failure| match failure {
+        Failure::Run(trouble) => trouble.to_string(),
+        Failure::Input(problems) => problems.iter().map(ToString::to_string).collect(),
+        Failure::Told => String::new(),
+    };
+    for kind in [&kind::POD, &kind::CLAIM] {
+        let keys: Vec<String> = world.board.look(|seen| {
+            seen.objects(kind)
+                .filter(|(_, object)| !owned(object))
+                .map(|(key, _)| key.clone())
+                .collect()
+        });
+        for key in &keys {
+            world.delete(kind, key, false).await.map_err(tell)?;
+        }
+        let gone = |seen: &Seen| seen.objects(kind).next().is_none().then_some(());
+        if world.board.until(world.options.timeout, gone).await.is_none() {
+            let left: Vec<String> = world
+                .board
+                .look(|seen| seen.objects(kind).map(|(key, _)| key.clone()).collect());
+            return Err(format!(
+                "{} {} did not go away within {:?}",
+                kind.kind,
+                left.join(", "),
+                world.options.timeout
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Made from a template: goes with its pod.
+fn owned(object: &Value) -> bool {
+    object
+        .pointer("/metadata/ownerReferences")
+        .and_then(Value::as_array)
+        .is_some_and(|owners| !owners.is_empty())
+}
+
+/// What must be gone when the last pod is, while all parts still run.
+fn at_rest(world: &World, seen: &Seen) -> Vec<Check> {
+    let network = &world.network;
+    let record = record::load(&world.work.at("state"), DRIVER);
+    let check = |what, left| Check { what, left };
+    vec![
+        check("CDI specs", files(&world.work.at("cdi"))),
+        check(
+            "interfaces",
+            network
+                .interfaces()
+                .into_iter()
+                .map(|i| format!("{} in {}", i.if_name, i.netns.display()))
+                .collect(),
+        ),
+        check(
+            "addresses",
+            network
+                .allocations()
+                .into_iter()
+                .map(|a| format!("{} of network {} ({})", a.ip, a.network, a.if_name))
+                .collect(),
+        ),
+        check(
+            "driver records",
+            match record {
+                Ok(record) => {
+                    let claims = record.claims.values().map(|c| format!("claim {}", c.claim.name));
+                    let orphans = record.orphans.iter().map(|orphan| {
+                        let why = orphan.last_error.as_deref().unwrap_or("not tried yet");
+                        format!("orphan {} of {}: {why}", orphan.place.if_name, orphan.place.pod)
+                    });
+                    claims.chain(orphans).collect()
+                }
+                Err(error) => vec![error.to_string()],
+            },
+        ),
+        check(
+            "prepared claims",
+            world
+                .kubelet
+                .iter()
+                .flat_map(|kubelet| kubelet.prepared())
+                .map(|claim| format!("{}/{}", claim.namespace, claim.name))
+                .collect(),
+        ),
+        check(
+            "sandboxes",
+            world
+                .runtime
+                .sandboxes()
+                .into_iter()
+                .map(|s| format!("{} of {}/{}", s.id, s.namespace, s.name))
+                .collect(),
+        ),
+        check("network namespaces", files(&world.work.at("netns"))),
+        check(
+            "claims",
+            seen.objects(&kind::CLAIM).map(|(key, _)| key.clone()).collect(),
+        ),
+    ]
+}
+
+fn files(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries.map(|entry| entry.path().display().to_string()).collect();
+    names.sort();
+    names
+}
+
+/// Sockets of parts that have all been stopped.
+fn sockets(work: &WorkDir) -> Vec<String> {
+    use std::os::unix::fs::FileTypeExt;
+    let mut found = Vec::new();
+    let directories: [PathBuf; 3] = [work.at("run"), work.at("reg"), work.at("plugin")];
+    for directory in directories {
+        for name in files(&directory) {
+            let is_socket = std::fs::symlink_metadata(&name)
+                .is_ok_and(|meta| meta.file_type().is_socket());
+            if is_socket {
+                found.push(name);
+            }
+        }
+    }
+    found
+}

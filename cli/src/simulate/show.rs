@@ -1,0 +1,204 @@
+//! Puts a run on standard output and into its recording while it happens.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+use ndra_core::event::Event;
+
+use super::Format;
+use super::stream::Told;
+use crate::failure::Failure;
+use crate::report::{Attached, Look, Outcome, Page, Recording, Timeline, line, step_stats};
+
+/// How the steps of a run are laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// As they happen. `named` puts pods' names between them.
+    Live { named: bool },
+    /// Pod by pod, at the end.
+    ByPod,
+    /// As statistics, at the end.
+    Table,
+}
+
+/// The output of one run. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Show(Arc<Mutex<Inner>>);
+
+struct Inner {
+    format: Format,
+    layout: Layout,
+    look: Look,
+    began: Timestamp,
+    timeline: Timeline,
+    events: Vec<Event>,
+    recording: Option<Recording>,
+    /// Why the recording is incomplete.
+    unrecorded: Option<String>,
+}
+
+impl Show {
+    /// Opens the recording; nothing is printed yet.
+    pub(crate) fn open(
+        format: Format,
+        layout: Layout,
+        record: Option<&Path>,
+        began: Timestamp,
+    ) -> Result<Self, Failure> {
+        let recording = record
+            .map(Recording::create)
+            .transpose()
+            .map_err(|error| Failure::run(error.to_string(), "name a file that can be written"))?;
+        let look = Look::of_locale();
+        let named = layout == Layout::ByPod || layout == Layout::Live { named: true };
+        Ok(Self(Arc::new(Mutex::new(Inner {
+            format,
+            layout,
+            look,
+            began,
+            timeline: Timeline::new(look, began, named),
+            events: Vec::new(),
+            recording,
+            unrecorded: None,
+        }))))
+    }
+
+    /// What runs, and with which parts.
+    pub(crate) fn head(&self, title: &str, parts: &[String]) {
+        let inner = self.lock();
+        if inner.format == Format::Text {
+            print(&Page(inner.look).head(title, parts));
+            if inner.layout != Layout::Table {
+                print(&inner.timeline.heading());
+            }
+        }
+    }
+
+    /// Takes what the stream hands out.
+    pub(crate) fn tell(&self, told: &Told<'_>) {
+        let mut inner = self.lock();
+        match told {
+            Told::Event(event) => {
+                inner.event(event);
+                inner.events.push((*event).clone());
+            }
+            Told::Note(note) => inner.note(note),
+        }
+    }
+
+    /// The interfaces that pods had, in the order of their names.
+    pub(crate) fn attached(&self) -> Vec<Attached> {
+        let inner = self.lock();
+        let mut found = BTreeMap::new();
+        for event in &inner.events {
+            found.extend(super::attached(event).map(|a| ((a.pod.clone(), a.interface.clone()), a)));
+        }
+        found.into_values().collect()
+    }
+
+    /// Statistics of all steps so far.
+    pub(crate) fn complete(&self, outcome: &mut Outcome) {
+        let inner = self.lock();
+        outcome.steps = step_stats(&inner.events);
+        outcome.failures.extend(inner.unrecorded.clone());
+    }
+
+    /// The end of the page, or the summary line.
+    pub(crate) fn end(&self, outcome: &Outcome) {
+        let mut inner = self.lock();
+        let summary = outcome.line();
+        inner.record(&summary);
+        match inner.format {
+            Format::Json => print(&format!("{summary}\n")),
+            Format::Text => {
+                let rest = inner.rest(outcome);
+                print(&rest);
+                print(&Page(inner.look).end(outcome));
+            }
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn event(&mut self, event: &Event) {
+        let text = line(event);
+        self.record(&text);
+        match (self.format, self.layout) {
+            (Format::Json, _) => print(&format!("{text}\n")),
+            (Format::Text, Layout::Live { .. }) => print(&self.timeline.push(event)),
+            (Format::Text, _) => {}
+        }
+    }
+
+    fn note(&mut self, note: &str) {
+        if let (Format::Text, Layout::Live { .. }) = (self.format, self.layout) {
+            print(&self.timeline.note(note));
+        }
+    }
+
+    fn record(&mut self, line: &str) {
+        let Some(recording) = &mut self.recording else {
+            return;
+        };
+        if let Err(error) = recording.line(line) {
+            self.unrecorded = Some(error.to_string());
+            self.recording = None;
+        }
+    }
+
+    fn rest(&mut self, outcome: &Outcome) -> String {
+        match self.layout {
+            Layout::Live { .. } => self.timeline.finish(),
+            Layout::ByPod => {
+                let mut timeline = Timeline::new(self.look, self.began, true);
+                let mut text = String::new();
+                for event in by_pod(&self.events) {
+                    text.push_str(&timeline.push(event));
+                }
+                text + &timeline.finish()
+            }
+            Layout::Table => {
+                let page = Page(self.look);
+                page.statistics(&outcome.steps) + &page.errors(&self.events)
+            }
+        }
+    }
+}
+
+/// The events of the first pod, then those of the second, and so on.
+fn by_pod(events: &[Event]) -> Vec<&Event> {
+    let mut pod_of_claim = BTreeMap::new();
+    for event in events {
+        if let (Some(claim), Some(pod)) = (&event.subject.claim, &event.subject.pod) {
+            pod_of_claim.entry(&claim.uid).or_insert(pod);
+        }
+    }
+    let mut order: BTreeMap<Option<&String>, usize> = BTreeMap::new();
+    let mut sorted: Vec<(usize, &Event)> = Vec::new();
+    for event in events {
+        let claim = event.subject.claim.as_ref();
+        let pod = event
+            .subject
+            .pod
+            .as_ref()
+            .or_else(|| pod_of_claim.get(&claim?.uid).copied());
+        let next = order.len();
+        sorted.push((*order.entry(pod).or_insert(next), event));
+    }
+    sorted.sort_by_key(|(place, _)| *place);
+    sorted.into_iter().map(|(_, event)| event).collect()
+}
+
+/// Writes to standard output; a reader that has gone away wants no more of it, and the run
+/// goes on to tidy up.
+fn print(text: &str) {
+    let mut out = anstream::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}

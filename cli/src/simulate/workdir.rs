@@ -1,0 +1,80 @@
+//! The one directory that a run writes to, and where everything lies in it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::failure::Failure;
+
+/// Parts below which nothing must be left when a run is over, apart from logs.
+const DIRECTORIES: [&str; 9] = [
+    "run", "reg", "plugin", "cdi", "netns", "state", "cri", "cni", "logs",
+];
+
+/// A run's directory; removed when dropped, unless it is kept.
+pub(crate) struct WorkDir {
+    directory: TempDir,
+}
+
+impl WorkDir {
+    /// Makes one. Its path is short, because those of sockets must be.
+    pub(crate) fn create() -> Result<Self, Failure> {
+        let fail = |error: std::io::Error| {
+            Failure::run(
+                format!("cannot make a work directory in /tmp: {error}"),
+                "make room in /tmp, or permit writing there",
+            )
+        };
+        let directory = tempfile::Builder::new()
+            .prefix("ndra.")
+            .tempdir_in("/tmp")
+            .map_err(fail)?;
+        for name in DIRECTORIES {
+            fs::create_dir(directory.path().join(name)).map_err(fail)?;
+        }
+        Ok(Self { directory })
+    }
+
+    /// Leaves it on disk.
+    pub(crate) fn keep(self) -> PathBuf {
+        self.directory.keep()
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// A file or directory in it.
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
+        self.path().join(name)
+    }
+
+    /// A socket in it.
+    pub(crate) fn socket(&self, name: &str) -> PathBuf {
+        self.at("run").join(format!("{name}.sock"))
+    }
+
+    pub(crate) fn log(&self) -> PathBuf {
+        self.at("logs/driver.log")
+    }
+
+    pub(crate) fn kubeconfig(&self) -> PathBuf {
+        self.at("kubeconfig")
+    }
+
+    /// Where the plugins are that stand for real ones.
+    pub(crate) fn plugins(&self) -> PathBuf {
+        self.at("cni/bin")
+    }
+
+    /// Writes a program that the flow may run.
+    pub(crate) fn program(&self, path: &Path, text: &str) -> std::io::Result<()> {
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        fs::write(path, text)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700))
+    }
+}

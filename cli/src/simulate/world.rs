@@ -1,0 +1,417 @@
+//! The node of a run: API server, Multus, runtime and kubelet as mocks in this process, the
+//! driver in its own, and the handles to strike them with faults.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use kube::api::{Api, DeleteParams, DynamicObject, PostParams, Preconditions};
+use ndra_core::event::Recorder;
+use ndra_core::gate::{Gate, GateKeeper};
+use ndra_mock_apiserver::ApiServer;
+use ndra_mock_cri::Runtime;
+use ndra_mock_kubelet::{Kubelet, PluginStatus};
+use ndra_mock_multus::Multus;
+use serde_json::{Value, json};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::board::Board;
+use super::plugins::Plugins;
+use super::process::DriverProcess;
+use super::stream::Inlet;
+use super::workdir::WorkDir;
+use super::{Flavor, KubeletApi};
+use crate::failure::Failure;
+use crate::manifest::{Kind, Object, kind};
+use crate::problem::Problem;
+
+/// The name of the one node.
+pub(crate) const NODE: &str = "laptop";
+/// The driver that is run.
+pub(crate) const DRIVER: &str = "dra.networking";
+
+/// How a world is made.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) flavor: Flavor,
+    pub(crate) kubelet_api: KubeletApi,
+    /// Devices that the driver publishes.
+    pub(crate) slots: usize,
+    /// Further options of `ndra driver`.
+    pub(crate) driver: Vec<String>,
+    /// Whether somebody will hold steps back.
+    pub(crate) gated: bool,
+    /// The longest wait.
+    pub(crate) timeout: Duration,
+    /// Time a driver has to come back before its slices are deleted.
+    pub(crate) slice_wipe: Duration,
+}
+
+/// How the driver is ended.
+pub(crate) use crate::scenario::Stop;
+
+/// A running world.
+pub(crate) struct World {
+    pub(crate) options: Options,
+    pub(crate) work: WorkDir,
+    pub(crate) board: Board,
+    pub(crate) inlet: Inlet,
+    pub(crate) client: kube::Client,
+    pub(crate) runtime: Runtime,
+    pub(crate) multus: Option<Multus>,
+    pub(crate) kubelet: Option<Kubelet>,
+    pub(crate) driver: Option<DriverProcess>,
+    pub(crate) gates: GateKeeper,
+    pub(crate) plugins: Plugins,
+    /// Multus's answers, kept over its restarts.
+    pub(crate) network: ndra_mock_multus::State,
+    api: ApiServer,
+    recorder: Recorder,
+    gate: Gate,
+    lives: u64,
+    tail: Option<AbortOnDropHandle<()>>,
+    /// Reflect objects; held, not read.
+    followers: Vec<AbortOnDropHandle<()>>,
+    _files: Box<dyn Send>,
+}
+
+fn part<E: std::fmt::Display>(name: &str) -> impl Fn(E) -> Failure {
+    move |error| Failure::run(format!("the mock {name} did not start: {error}"), "")
+}
+
+impl World {
+    /// Starts everything; returns when the kubelet knows the driver and its devices are
+    /// published.
+    pub(crate) async fn start(
+        options: Options,
+        work: WorkDir,
+        board: Board,
+        inlet: Inlet,
+        recorder: Recorder,
+        objects: &[Object],
+    ) -> Result<Self, Failure> {
+        let files = Box::new(board.watch_files(work.path())?);
+        let api = ApiServer::start(ndra_mock_apiserver::Config::default())
+            .await
+            .map_err(part("API server"))?;
+        std::fs::write(work.kubeconfig(), api.kubeconfig())
+            .map_err(|error| Failure::run(format!("cannot write the kubeconfig: {error}"), ""))?;
+        let client = client(&api)?;
+        let (gate, gates) = if options.gated {
+            Gate::pair()
+        } else {
+            (Gate::default(), Gate::pair().1)
+        };
+        let network = ndra_mock_multus::State::default();
+        let plugins = Plugins::start(&work, network.clone())?;
+        let runtime = Runtime::start(ndra_mock_cri::Config {
+            socket: work.socket("cri"),
+            cdi_dirs: vec![work.at("cdi")],
+            state_dir: work.at("cri"),
+            netns_dir: work.at("netns"),
+            flavor: match options.flavor {
+                Flavor::Containerd => ndra_mock_cri::Flavor::Containerd,
+                Flavor::Crio => ndra_mock_cri::Flavor::Crio,
+            },
+            recorder: recorder.clone(),
+            gate: gate.clone(),
+        })
+        .await
+        .map_err(part("container runtime"))?;
+        let followers = board.follow(&client);
+        let mut world = Self {
+            options,
+            work,
+            board,
+            inlet,
+            client,
+            runtime,
+            multus: None,
+            kubelet: None,
+            driver: None,
+            gates,
+            plugins,
+            network,
+            api,
+            recorder,
+            gate,
+            lives: 0,
+            tail: None,
+            followers,
+            _files: files,
+        };
+        // The slowest to start: a process of its own.
+        world.start_driver()?;
+        world.start_multus().await?;
+        world.ground(objects).await?;
+        world.start_kubelet().await?;
+        world.ready().await?;
+        Ok(world)
+    }
+
+    /// Node, namespaces and the driver's class: what a cluster has before anybody uses it.
+    async fn ground(&self, objects: &[Object]) -> Result<(), Failure> {
+        let object = |value: Value| Object::new(crate::problem::Place::file("ndra"), value);
+        let mut ground = vec![object(json!({
+            "apiVersion": "v1", "kind": "Node", "metadata": { "name": NODE },
+        }))?];
+        let class = json!({
+            "apiVersion": "resource.k8s.io/v1", "kind": "DeviceClass",
+            "metadata": { "name": DRIVER },
+            "spec": { "selectors": [{ "cel": {
+                "expression": format!("device.driver == \"{DRIVER}\"") } }] },
+        });
+        ground.push(object(class)?);
+        let spaces: BTreeSet<&str> = objects
+            .iter()
+            .filter_map(|object| object.namespace.as_deref())
+            .chain(["default"])
+            .collect();
+        for name in spaces {
+            ground.push(object(json!({
+                "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name },
+            }))?);
+        }
+        for object in &ground {
+            if !objects.iter().any(|own| own.to_string() == object.to_string()) {
+                self.create(object).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn ready(&mut self) -> Result<(), Failure> {
+        let mut plugins = match &self.kubelet {
+            Some(kubelet) => kubelet.plugins(),
+            None => return Ok(()),
+        };
+        let (board, limit) = (self.board.clone(), self.options.timeout);
+        let Some(driver) = &mut self.driver else {
+            return Ok(());
+        };
+        let known = async {
+            let connected = plugins.wait_for(|plugins| {
+                plugins
+                    .get(DRIVER)
+                    .is_some_and(|plugin| plugin.status == PluginStatus::Connected)
+            });
+            let connected = tokio::time::timeout(limit, connected).await;
+            let published = board
+                .until(limit, |seen| seen.objects(&kind::SLICE).next().map(drop))
+                .await;
+            matches!(connected, Ok(Ok(_))) && published.is_some()
+        };
+        tokio::select! {
+            known = known => if known { Ok(()) } else {
+                Err(Failure::run(
+                    "the driver did not register with the kubelet and publish its devices in time",
+                    "run again with --keep and read logs/driver.log in the work directory",
+                ))
+            },
+            end = driver.ended() => Err(Failure::run(end, "run again with --keep to keep its whole log")),
+        }
+    }
+
+    /// Starts a driver's process and follows its events.
+    pub(crate) fn start_driver(&mut self) -> Result<(), Failure> {
+        self.lives += 1;
+        let process = DriverProcess::start(&self.driver_flags()?, &self.work.log())?;
+        self.driver = Some(process);
+        self.tail = Some(self.inlet.follow(self.lives, self.work.socket("events")));
+        Ok(())
+    }
+
+    /// Ends the driver's process, if it runs, and waits until its last event is here.
+    pub(crate) async fn stop_driver(&mut self, how: Stop) -> Result<(), String> {
+        let Some(driver) = self.driver.take() else {
+            return Ok(());
+        };
+        let ended = match how {
+            Stop::Term => driver.terminate().await,
+            Stop::Kill => driver.kill().await,
+        };
+        if let Some(tail) = self.tail.take() {
+            // It ends with the connection.
+            let _ = tokio::time::timeout(self.options.timeout, tail).await;
+        }
+        ended
+    }
+
+    fn driver_flags(&self) -> Result<Vec<String>, Failure> {
+        let exe = std::env::current_exe()
+            .map_err(|error| Failure::run(format!("cannot find this program: {error}"), ""))?;
+        let work = &self.work;
+        let mut flags: Vec<String> = [
+            ("node-name", NODE.into()),
+            ("driver-name", DRIVER.into()),
+            ("kubeconfig", work.kubeconfig()),
+            ("registry-dir", work.at("reg")),
+            ("plugin-dir", work.at("plugin")),
+            ("state-dir", work.at("state")),
+            ("cdi-dir", work.at("cdi")),
+            ("hook-path", exe),
+            ("hook-arg", "hook".into()),
+            ("callback-socket", work.socket("hook")),
+            ("events-socket", work.socket("events")),
+            ("cri-socket", work.socket("cri")),
+            ("multus-socket", work.socket("multus")),
+            ("cni-path", work.plugins()),
+            ("cni-cache-dir", work.at("cni/cache")),
+        ]
+        .into_iter()
+        .map(|(flag, value): (&str, std::path::PathBuf)| format!("--{flag}={}", value.display()))
+        .collect();
+        flags.push(format!("--slots={}", self.options.slots));
+        // A node's own times are made for minutes; here a wait is a fault that a person
+        // looks at.
+        let times = [
+            "--hook-timeout=8s",
+            "--hook-kill-after=9s",
+            "--cni-timeout=7s",
+            "--release-timeout=400ms",
+            "--orphan-retry=200ms",
+            "--stop-timeout=5s",
+        ];
+        for time in times {
+            let name = time.split('=').next().unwrap_or(time);
+            if !self.options.driver.iter().any(|own| own.starts_with(name)) {
+                flags.push(time.into());
+            }
+        }
+        flags.extend(self.options.driver.iter().cloned());
+        Ok(flags)
+    }
+
+    /// Starts Multus, over what it did before.
+    pub(crate) async fn start_multus(&mut self) -> Result<(), Failure> {
+        let multus = Multus::start(ndra_mock_multus::Config {
+            socket: self.work.socket("multus"),
+            client: self.client.clone(),
+            backend: ndra_mock_multus::Backend::Record(ndra_mock_multus::Record::new(
+                ndra_mock_multus::RecordConfig::default(),
+                self.network.clone(),
+            )),
+            daemon: ndra_mock_multus::Daemon::default(),
+        })
+        .await
+        .map_err(part("Multus"))?;
+        self.multus = Some(multus);
+        Ok(())
+    }
+
+    /// Starts a kubelet, over the checkpoint of the one before.
+    pub(crate) async fn start_kubelet(&mut self) -> Result<(), Failure> {
+        let kubelet = Kubelet::start(ndra_mock_kubelet::Config {
+            node: NODE.into(),
+            client: self.client.clone(),
+            registry: self.work.at("reg"),
+            cri: self.work.socket("cri"),
+            checkpoint: self.work.at("state/dra_manager_state"),
+            versions: match self.options.kubelet_api {
+                KubeletApi::V1 => vec![
+                    ndra_mock_kubelet::ApiVersion::V1,
+                    ndra_mock_kubelet::ApiVersion::V1beta1,
+                ],
+                KubeletApi::V1beta1 => vec![ndra_mock_kubelet::ApiVersion::V1beta1],
+            },
+            timing: ndra_mock_kubelet::Timing {
+                slice_wipe: self.options.slice_wipe,
+                ..ndra_mock_kubelet::Timing::quick()
+            },
+            recorder: self.recorder.clone(),
+            gate: self.gate.clone(),
+        })
+        .await
+        .map_err(part("kubelet"))?;
+        self.kubelet = Some(kubelet);
+        Ok(())
+    }
+
+    fn api(&self, kind: &Kind, namespace: Option<&str>) -> Api<DynamicObject> {
+        let resource = kind.resource();
+        match namespace {
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
+            None => Api::all_with(self.client.clone(), &resource),
+        }
+    }
+
+    /// Creates an object. What the API server refuses is the object's fault.
+    pub(crate) async fn create(&self, object: &Object) -> Result<(), Failure> {
+        let api = self.api(object.kind, object.namespace.as_deref());
+        let parsed: DynamicObject =
+            serde_json::from_value(object.value.clone()).map_err(|error| {
+                object.problem("metadata", error.to_string(), "see `kubectl explain`")
+            })?;
+        match api.create(&PostParams::default(), &parsed).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) => Err(Problem::new(
+                object.place.clone(),
+                format!("the API server refuses it: {}", status.message),
+                "mend the field that it names",
+            )
+            .object(object.to_string())
+            .into()),
+            Err(error) => Err(Failure::run(
+                format!("{object} could not be created: {error}"),
+                "",
+            )),
+        }
+    }
+
+    /// Deletes an object; one that is gone is deleted. `force` waits for nobody.
+    pub(crate) async fn delete(&self, kind: &Kind, key: &str, force: bool) -> Result<(), Failure> {
+        let (namespace, name) = match key.split_once('/') {
+            Some((namespace, name)) => (Some(namespace), name),
+            None => (None, key),
+        };
+        let mut params = DeleteParams::default();
+        if force {
+            params.grace_period_seconds = Some(0);
+        }
+        // Not a successor of the same name.
+        params.preconditions = self.uid(kind, key).map(|uid| Preconditions {
+            uid: Some(uid),
+            resource_version: None,
+        });
+        match self.api(kind, namespace).delete(name, &params).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            Err(error) => Err(Failure::run(
+                format!("{} {key} could not be deleted: {error}", kind.kind),
+                "",
+            )),
+        }
+    }
+
+    fn uid(&self, kind: &Kind, key: &str) -> Option<String> {
+        self.board.look(|seen| {
+            let uid = seen.object(kind, key)?.pointer("/metadata/uid")?;
+            uid.as_str().map(str::to_owned)
+        })
+    }
+
+    /// Ends what is left, the driver and the kubelet excepted, which [`super::end`] ends.
+    pub(crate) async fn stop(mut self) -> WorkDir {
+        // Nobody is to be held back any more.
+        self.gate = Gate::default();
+        drop(self.gates);
+        self.plugins.stop().await;
+        if let Some(kubelet) = self.kubelet.take() {
+            kubelet.stop().await;
+        }
+        if let Some(multus) = self.multus.take() {
+            multus.stop().await;
+        }
+        self.runtime.stop().await;
+        self.followers.clear();
+        self.api.stop().await;
+        self.work
+    }
+}
+
+fn client(api: &ApiServer) -> Result<kube::Client, Failure> {
+    let fail = |error: &dyn std::fmt::Display| {
+        Failure::run(format!("cannot use the mock API server: {error}"), "")
+    };
+    let uri = api.url().parse().map_err(|e| fail(&e))?;
+    kube::Client::try_from(kube::Config::new(uri)).map_err(|e| fail(&e))
+}
