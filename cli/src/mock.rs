@@ -1,18 +1,213 @@
 //! `ndra mock`: each mock as a process of its own.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::{Args, Subcommand};
+use ndra_core::event::Recorder;
+use ndra_core::gate::Gate;
+
 use crate::failure::Failure;
+use crate::signals;
+use crate::simulate::plugins::{Call, ask};
+
+/// Events that a mock keeps; nobody reads them here.
+const RING: usize = 16;
 
 /// Which mock.
-#[derive(Debug, clap::Subcommand)]
+#[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// A kubelet.
-    Kubelet,
+    Kubelet(Kubelet),
+    Cri(Cri),
+    Multus(Multus),
+    Apiserver(Apiserver),
+    /// Be a CNI plugin of a simulation.
+    #[command(hide = true)]
+    Plugin(Plugin),
+}
+
+/// A kubelet: registers DRA plugins and runs the node's pods over any CRI runtime.
+#[derive(Debug, Args)]
+pub(crate) struct Kubelet {
+    /// The API server.
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: PathBuf,
+    /// The node whose pods it runs.
+    #[arg(long, default_value = "laptop", value_name = "NAME")]
+    node: String,
+    /// The directory that is watched for plugins' sockets.
+    #[arg(long, value_name = "DIR")]
+    registry: PathBuf,
+    /// The runtime's CRI socket.
+    #[arg(long, value_name = "SOCKET")]
+    cri: PathBuf,
+    /// The file that remembers prepared claims.
+    #[arg(long, value_name = "FILE")]
+    checkpoint: PathBuf,
+    /// A DRA version it knows; may be repeated.
+    #[arg(long = "api", value_enum, default_values = ["v1", "v1beta1"], value_name = "VERSION")]
+    versions: Vec<crate::simulate::KubeletApi>,
+    /// Wait milliseconds where a real kubelet waits seconds.
+    #[arg(long)]
+    quick: bool,
+}
+
+/// A container runtime without containers: sandboxes, CDI and OCI hooks.
+#[derive(Debug, Args)]
+pub(crate) struct Cri {
+    /// Where it listens.
+    #[arg(long, value_name = "SOCKET")]
+    socket: PathBuf,
+    /// Where CDI specs are; may be repeated, later ones win.
+    #[arg(long = "cdi-dir", value_name = "DIR", required = true)]
+    cdi_dirs: Vec<PathBuf>,
+    /// Where bundles go.
+    #[arg(long, value_name = "DIR")]
+    state_dir: PathBuf,
+    /// Where the files go that stand for network namespaces.
+    #[arg(long, value_name = "DIR")]
+    netns_dir: PathBuf,
+    /// Which runtime it behaves like.
+    #[arg(long, value_enum, default_value_t = crate::simulate::Flavor::Containerd, value_name = "FLAVOR")]
+    flavor: crate::simulate::Flavor,
+}
+
+/// The Multus daemon, answering as macvlan would.
+#[derive(Debug, Args)]
+pub(crate) struct Multus {
+    /// Where it listens.
+    #[arg(long, value_name = "SOCKET")]
+    socket: PathBuf,
+    /// The API server, where it looks pods up.
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: PathBuf,
+    /// A link of the node; may be repeated. The first has the default route.
+    #[arg(long = "link", default_values = ["eth0"], value_name = "NAME")]
+    links: Vec<String>,
+    /// Run real plugins from these directories (`:` between them) instead.
+    #[arg(long, env = "CNI_PATH", hide_env_values = true, value_name = "DIRS")]
+    cni_path: Option<std::ffi::OsString>,
+}
+
+/// An API server with the objects of the flow, scheduler and controllers.
+#[derive(Debug, Args)]
+pub(crate) struct Apiserver {
+    /// Where it listens; port 0 takes a free one.
+    #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS:PORT")]
+    listen: std::net::SocketAddr,
+    /// Also write a kubeconfig for it.
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+}
+
+/// See [`Command::Plugin`].
+#[derive(Debug, Args)]
+pub(crate) struct Plugin {
+    #[arg(long)]
+    socket: PathBuf,
+    name: String,
 }
 
 /// Runs a mock until SIGTERM or Ctrl-C.
 pub(crate) async fn run(command: Command) -> Result<ExitCode, Failure> {
-    let _ = command;
+    let end = signals::end()?;
+    match command {
+        Command::Plugin(plugin) => return run_plugin(plugin).await,
+        Command::Kubelet(args) => {
+            let client = client(&args.kubeconfig).await?;
+            let kubelet = ndra_mock_kubelet::Kubelet::start(ndra_mock_kubelet::Config {
+                node: args.node,
+                client,
+                registry: args.registry,
+                cri: args.cri,
+                checkpoint: args.checkpoint,
+                versions: args.versions.into_iter().map(Into::into).collect(),
+                timing: if args.quick {
+                    ndra_mock_kubelet::Timing::quick()
+                } else {
+                    ndra_mock_kubelet::Timing::default()
+                },
+                recorder: Recorder::new(RING),
+                gate: Gate::default(),
+            })
+            .await
+            .map_err(failed)?;
+            eprintln!("running");
+            end.await;
+            kubelet.stop().await;
+        }
+        Command::Cri(args) => {
+            let runtime = ndra_mock_cri::Runtime::start(ndra_mock_cri::Config {
+                socket: args.socket,
+                cdi_dirs: args.cdi_dirs,
+                state_dir: args.state_dir,
+                netns_dir: args.netns_dir,
+                flavor: args.flavor.into(),
+                recorder: Recorder::new(RING),
+                gate: Gate::default(),
+            })
+            .await
+            .map_err(failed)?;
+            eprintln!("running");
+            end.await;
+            runtime.stop().await;
+        }
+        Command::Multus(args) => {
+            let client = client(&args.kubeconfig).await?;
+            let multus = ndra_mock_multus::Multus::start(multus_config(args, client))
+                .await
+                .map_err(failed)?;
+            eprintln!("running");
+            end.await;
+            multus.stop().await;
+        }
+        Command::Apiserver(args) => {
+            let server = ndra_mock_apiserver::ApiServer::start(ndra_mock_apiserver::Config {
+                listen: args.listen,
+                ..ndra_mock_apiserver::Config::default()
+            })
+            .await
+            .map_err(failed)?;
+            if let Some(path) = &args.kubeconfig {
+                std::fs::write(path, server.kubeconfig()).map_err(|error| {
+                    Failure::run(
+                        format!("cannot write {}: {error}", path.display()),
+                        "name a file that can be written",
+                    )
+                })?;
+            }
+            println!("{}", server.url());
+            end.await;
+            server.stop().await;
+        }
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+fn failed(error: impl std::fmt::Display) -> Failure {
+    Failure::run(error.to_string(), "")
+}
+
+async fn client(kubeconfig: &std::path::Path) -> Result<kube::Client, Failure> {
+    ndra_core::kube::connect(Some(kubeconfig), "ndra-mock")
+        .await
+        .map_err(failed)
+}
+
+/// The plugin's protocol is its environment and standard input.
+async fn run_plugin(plugin: Plugin) -> Result<ExitCode, Failure> {
+    let env = |name| std::env::var(name).unwrap_or_default();
+    let stdin = std::io::read_to_string(std::io::stdin()).map_err(failed)?;
+    let call = Call {
+        plugin: plugin.name,
+        command: env("CNI_COMMAND"),
+        container_id: env("CNI_CONTAINERID"),
+        netns: env("CNI_NETNS"),
+        if_name: env("CNI_IFNAME"),
+        args: env("CNI_ARGS"),
+        stdin,
+    };
+    let answer = ask(&plugin.socket, &call).await.map_err(failed)?;
+    print!("{}", answer.stdout);
+    Ok(ExitCode::from(answer.code))
 }

@@ -1,6 +1,20 @@
 //! `ndra simulate`: the driver and the whole node around it, run through the lives of pods.
 
+mod board;
+mod end;
+mod judge;
+mod life;
+pub(crate) mod plugins;
+mod process;
+mod run;
+mod show;
+mod stage;
+mod stream;
+mod workdir;
+mod world;
+
 use std::fmt;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,6 +24,7 @@ use serde::Deserialize;
 
 use crate::duration;
 use crate::failure::Failure;
+use crate::scenario::{SHIPPED, Scenario};
 
 /// Run pods through their whole life on this machine, and show every step.
 ///
@@ -105,6 +120,22 @@ impl fmt::Display for KubeletApi {
 
 /// Runs what the command line asks for.
 pub(crate) async fn run(args: Args) -> Result<ExitCode, Failure> {
-    let _ = args;
-    Ok(ExitCode::SUCCESS)
+    if args.list_scenarios {
+        list_scenarios()?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    run::run(args).await
+}
+
+fn list_scenarios() -> Result<(), Failure> {
+    let width = SHIPPED.iter().map(|(name, _)| name.len()).max();
+    let mut text = String::new();
+    for (name, _) in SHIPPED {
+        let scenario = Scenario::find(name)?;
+        let width = width.unwrap_or_default();
+        text.push_str(&format!("{name:<width$}  {}\n", scenario.title));
+    }
+    // A reader that has gone away wants no more.
+    let _ = anstream::stdout().write_all(text.as_bytes());
+    Ok(())
 }

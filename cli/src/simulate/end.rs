@@ -6,6 +6,7 @@ use ndra_core::attachment::record;
 use serde_json::Value;
 
 use super::board::Seen;
+use super::judge::{self, Facts};
 use super::workdir::WorkDir;
 use super::world::{DRIVER, World};
 use crate::failure::Failure;
@@ -16,12 +17,16 @@ use crate::report::Check;
 pub(crate) struct Ended {
     pub(crate) checks: Vec<Check>,
     pub(crate) failures: Vec<String>,
+    /// As they were when the last pod was gone.
+    pub(crate) facts: Facts,
     pub(crate) work: WorkDir,
 }
 
 /// Deletes what is left of pods and claims, waits until every part is done with them, stops
 /// all parts in turn and looks for leftovers after each.
 pub(crate) async fn end(mut world: World) -> Result<Ended, Failure> {
+    // Nobody is held back any more.
+    world.gates = None;
     let mut failures = Vec::new();
     if let Err(failure) = delete_objects(&world).await {
         failures.push(failure);
@@ -38,6 +43,7 @@ pub(crate) async fn end(mut world: World) -> Result<Ended, Failure> {
         failures.push(format!("the parts were not done within {limit:?} of the last pod's end"));
     }
     let mut checks = world.board.look(|seen| at_rest(&world, seen));
+    let facts = judge::facts(&world);
     failures.extend(world.stop_driver(super::world::Stop::Term).await.err());
     // The slices are the kubelet's to delete: it does so when the driver stays away.
     let gone = |seen: &Seen| seen.objects(&kind::SLICE).next().is_none().then_some(());
@@ -57,6 +63,7 @@ pub(crate) async fn end(mut world: World) -> Result<Ended, Failure> {
     Ok(Ended {
         checks,
         failures,
+        facts,
         work,
     })
 }

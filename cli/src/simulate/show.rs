@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
-use ndra_core::event::Event;
+use ndra_core::event::{Event, Phase, Step};
+use serde_json::Value;
 
 use super::Format;
 use super::stream::Told;
@@ -94,7 +95,7 @@ impl Show {
         let inner = self.lock();
         let mut found = BTreeMap::new();
         for event in &inner.events {
-            found.extend(super::attached(event).map(|a| ((a.pod.clone(), a.interface.clone()), a)));
+            found.extend(attached(event).map(|a| ((a.pod.clone(), a.interface.clone()), a)));
         }
         found.into_values().collect()
     }
@@ -170,6 +171,26 @@ impl Inner {
             }
         }
     }
+}
+
+/// The interface that an event says was made.
+fn attached(event: &Event) -> Option<Attached> {
+    if event.step != Step::CniAdd || event.phase != Phase::End {
+        return None;
+    }
+    let text = |key: &str| event.detail.get(key).and_then(Value::as_str);
+    let addresses = event.detail.get("ips").and_then(Value::as_array);
+    Some(Attached {
+        pod: event.subject.pod.clone()?,
+        interface: text("ifName")?.to_owned(),
+        mac: text("mac").unwrap_or_default().to_owned(),
+        addresses: addresses
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect(),
+    })
 }
 
 /// The events of the first pod, then those of the second, and so on.

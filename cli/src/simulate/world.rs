@@ -60,7 +60,8 @@ pub(crate) struct World {
     pub(crate) multus: Option<Multus>,
     pub(crate) kubelet: Option<Kubelet>,
     pub(crate) driver: Option<DriverProcess>,
-    pub(crate) gates: GateKeeper,
+    /// Whoever holds steps back takes it for that time.
+    pub(crate) gates: Option<GateKeeper>,
     pub(crate) plugins: Plugins,
     /// Multus's answers, kept over its restarts.
     pub(crate) network: ndra_mock_multus::State,
@@ -97,9 +98,10 @@ impl World {
             .map_err(|error| Failure::run(format!("cannot write the kubeconfig: {error}"), ""))?;
         let client = client(&api)?;
         let (gate, gates) = if options.gated {
-            Gate::pair()
+            let (gate, keeper) = Gate::pair();
+            (gate, Some(keeper))
         } else {
-            (Gate::default(), Gate::pair().1)
+            (Gate::default(), None)
         };
         let network = ndra_mock_multus::State::default();
         let plugins = Plugins::start(&work, network.clone())?;
@@ -391,9 +393,6 @@ impl World {
 
     /// Ends what is left, the driver and the kubelet excepted, which [`super::end`] ends.
     pub(crate) async fn stop(mut self) -> WorkDir {
-        // Nobody is to be held back any more.
-        self.gate = Gate::default();
-        drop(self.gates);
         self.plugins.stop().await;
         if let Some(kubelet) = self.kubelet.take() {
             kubelet.stop().await;

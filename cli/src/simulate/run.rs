@@ -1,0 +1,277 @@
+//! One run from begin to end: what to run, in which world, and what came of it.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use ndra_core::event::Recorder;
+use serde_json::Value;
+
+use super::board::Board;
+use super::show::{Layout, Show};
+use super::stage::{Stage, Stuck};
+use super::stream::{Inlet, RING};
+use super::workdir::WorkDir;
+use super::world::{NODE, Options, World};
+use super::{Args, Flavor, KubeletApi, end, judge, life};
+use crate::failure::{Failure, tell};
+use crate::manifest::{self, Object, kind};
+use crate::problem::{Place, Problem, Problems};
+use crate::report::Outcome;
+use crate::scenario::{Action, Scenario};
+use crate::signals;
+use crate::validate::{self, Rules};
+
+/// The shipped example, which runs when nothing else is named.
+const EXAMPLE: (&str, &str) = (
+    "examples/pod.yaml",
+    include_str!("../../../examples/pod.yaml"),
+);
+
+/// Devices that a driver publishes by default.
+const SLOTS: usize = 8;
+
+/// The most pods whose steps are shown one by one.
+const SHOWN: usize = 5;
+
+/// What is run.
+enum Plan {
+    Pods {
+        title: String,
+        objects: Vec<Object>,
+        copies: u16,
+        parallel: u16,
+    },
+    Scenario(Box<Scenario>),
+}
+
+impl Plan {
+    /// Reads and checks everything: nothing is started with bad input.
+    fn of(args: &Args) -> Result<Self, Failure> {
+        if let Some(name) = &args.scenario {
+            return Ok(Self::Scenario(Box::new(Scenario::find(name)?)));
+        }
+        let (title, objects) = if args.files.is_empty() {
+            (EXAMPLE.0.to_owned(), manifest::parse(EXAMPLE.0, EXAMPLE.1)?)
+        } else {
+            let names: Vec<String> = args.files.iter().map(|f| f.display().to_string()).collect();
+            (names.join(", "), manifest::load(&args.files)?)
+        };
+        let mut problems = validate::check(&objects, &Rules::default());
+        if !objects.iter().any(|object| object.kind == &kind::POD) {
+            problems.push(Problem::new(
+                Place::file(&title),
+                "holds no Pod: there is nothing to run",
+                "add a Pod that uses the claim; `ndra validate` checks claims alone",
+            ));
+        }
+        if problems.iter().any(Problem::is_error) {
+            return Err(Problems(problems).into());
+        }
+        for warning in &problems {
+            tell(warning);
+        }
+        Ok(Self::Pods {
+            title,
+            objects,
+            copies: args.pods,
+            parallel: args.parallel,
+        })
+    }
+
+    fn objects(&self) -> &[Object] {
+        match self {
+            Self::Pods { objects, .. } => objects,
+            Self::Scenario(scenario) => &scenario.objects,
+        }
+    }
+
+    fn title(&self) -> String {
+        match self {
+            Self::Pods { title, copies, .. } if *copies > 1 => {
+                format!("ndra simulate {title}, {copies} times")
+            }
+            Self::Pods { title, .. } => format!("ndra simulate {title}"),
+            Self::Scenario(scenario) => format!("{}: {}", scenario.name, scenario.title),
+        }
+    }
+
+    fn pods(&self) -> usize {
+        let pods = self.objects().iter().filter(|o| o.kind == &kind::POD).count();
+        match self {
+            Self::Pods { copies, .. } => pods * usize::from(*copies),
+            Self::Scenario(_) => pods,
+        }
+    }
+
+    fn layout(&self) -> Layout {
+        let pods = self.pods();
+        match self {
+            Self::Pods { .. } if pods > SHOWN => Layout::Table,
+            Self::Pods { .. } if pods > 1 => Layout::ByPod,
+            _ => Layout::Live { named: pods > 1 },
+        }
+    }
+
+    /// Devices for all pods that live at the same time.
+    fn slots(&self) -> usize {
+        let together = match self {
+            Self::Pods {
+                copies, parallel, ..
+            } => usize::from(*copies.min(parallel)),
+            Self::Scenario(_) => 1,
+        };
+        let devices: usize = self.objects().iter().map(devices).sum();
+        // Templates make a claim for every pod.
+        let devices = devices.max(1) * self.objects().len().max(1);
+        (devices * together).clamp(SLOTS, 4096)
+    }
+
+    fn options(&self, args: &Args) -> Result<Options, Failure> {
+        let (flavor, kubelet_api, driver) = match self {
+            Self::Pods { .. } => (
+                args.cri_flavor.unwrap_or(Flavor::Containerd),
+                args.kubelet_api.unwrap_or(KubeletApi::V1),
+                Vec::new(),
+            ),
+            Self::Scenario(scenario) => (
+                scenario_flavor(scenario, args.cri_flavor)?,
+                args.kubelet_api
+                    .or(scenario.kubelet_api)
+                    .unwrap_or(KubeletApi::V1),
+                scenario.driver.clone(),
+            ),
+        };
+        Ok(Options {
+            flavor,
+            kubelet_api,
+            slots: self.slots(),
+            driver,
+            gated: matches!(self, Self::Scenario(s) if has_gates(&s.actions)),
+            timeout: args.timeout,
+            slice_wipe: match self {
+                // Nobody comes back: the kubelet need not wait.
+                Self::Pods { .. } => Duration::from_millis(1),
+                Self::Scenario(_) => Duration::from_millis(300),
+            },
+        })
+    }
+}
+
+fn scenario_flavor(scenario: &Scenario, wanted: Option<Flavor>) -> Result<Flavor, Problem> {
+    let first = scenario.flavors.first().copied();
+    match wanted {
+        None => Ok(first.unwrap_or(Flavor::Containerd)),
+        Some(flavor) if scenario.flavors.contains(&flavor) => Ok(flavor),
+        Some(flavor) => Err(Problem::new(
+            Place::file(format!("scenario {}", scenario.name)),
+            format!("is not meant for {flavor}"),
+            "leave --cri-flavor out",
+        )),
+    }
+}
+
+fn has_gates(actions: &[Action]) -> bool {
+    actions.iter().any(|action| matches!(action, Action::Before(_)))
+}
+
+/// The most devices that one object asks for.
+fn devices(object: &Object) -> usize {
+    let path = match object.kind.kind {
+        "ResourceClaim" => "/spec/devices/requests",
+        "ResourceClaimTemplate" => "/spec/spec/devices/requests",
+        _ => return 0,
+    };
+    let requests = object.value.pointer(path).and_then(Value::as_array);
+    requests
+        .into_iter()
+        .flatten()
+        .map(|request| {
+            let count = request.pointer("/exactly/count").and_then(Value::as_u64);
+            usize::try_from(count.unwrap_or(1)).unwrap_or(usize::MAX).clamp(1, 4096)
+        })
+        .sum()
+}
+
+/// Runs what the command line asks for and says what came of it.
+pub(super) async fn run(args: Args) -> Result<ExitCode, Failure> {
+    let plan = Plan::of(&args)?;
+    let options = plan.options(&args)?;
+    let (started, began) = (Instant::now(), Timestamp::now());
+    let show = Show::open(args.output, plan.layout(), args.record.as_deref(), began)?;
+    let work = WorkDir::create()?;
+    let path = work.path().to_owned();
+    show.head(
+        &plan.title(),
+        &[
+            options.flavor.to_string(),
+            format!("kubelet DRA {}", options.kubelet_api),
+            "Multus (recorded)".into(),
+            format!("node {NODE}"),
+        ],
+    );
+    let interrupted = signals::end()?;
+    let whole = whole(&plan, options, work, &show, began);
+    // When interrupted, everything is dropped: processes end, the directory goes.
+    let (mut outcome, work) = tokio::select! {
+        whole = whole => whole?,
+        () = interrupted => return Err(Failure::run("interrupted", "")),
+    };
+    outcome.pods = plan.pods();
+    outcome.wall_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+    outcome.attached = show.attached();
+    show.complete(&mut outcome);
+    show.end(&outcome);
+    if args.keep {
+        work.keep();
+        eprintln!("kept {}", path.display());
+    }
+    Ok(if outcome.ok() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+async fn whole(
+    plan: &Plan,
+    options: Options,
+    work: WorkDir,
+    show: &Show,
+    began: Timestamp,
+) -> Result<(Outcome, WorkDir), Failure> {
+    let board = Board::new();
+    let recorder = Recorder::new(RING);
+    let (inlet, _stream) = Inlet::start(board.clone(), began, recorder.clone(), {
+        let show = show.clone();
+        move |told| show.tell(&told)
+    });
+    let mut world =
+        World::start(options, work, board, inlet, recorder, plan.objects()).await?;
+    let mut failures = match plan {
+        Plan::Pods {
+            objects,
+            copies,
+            parallel,
+            ..
+        } => life::run(&world, objects, *copies, *parallel).await?,
+        Plan::Scenario(scenario) => match Stage::new(&mut world, scenario).run().await {
+            Ok(()) => Vec::new(),
+            Err(Stuck::Failed(why)) => vec![why],
+            Err(Stuck::World(failure)) => return Err(failure),
+        },
+    };
+    let board = world.board.clone();
+    let ended = end::end(world).await?;
+    failures.extend(ended.failures);
+    if let Plan::Scenario(scenario) = plan {
+        // Every step has ended, so that counts are final.
+        failures.extend(board.look(|seen| judge::judge(&scenario.expect, seen, &ended.facts)));
+    }
+    let outcome = Outcome {
+        checks: ended.checks,
+        failures,
+        ..Outcome::default()
+    };
+    Ok((outcome, ended.work))
+}
