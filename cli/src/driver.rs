@@ -1,6 +1,7 @@
 //! `ndra driver`: the command line of the driver that runs on a node.
 
 use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -202,6 +203,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode, Failure> {
     })?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
     // Before the start, so that a signal during it is not lost.

@@ -12,8 +12,9 @@ use serde_json::Value;
 
 pub(crate) use kind::Kind;
 pub(crate) use object::Object;
-pub(crate) use read::{STDIN, read};
-pub(crate) use yaml::{Document, documents, typed};
+pub(crate) use read::read;
+pub(crate) use yaml::typed;
+use yaml::documents;
 
 use crate::problem::{Place, Problem, Problems};
 

@@ -87,6 +87,9 @@ pub(crate) struct Multus {
     /// Run real plugins from these directories (`:` between them) instead.
     #[arg(long, env = "CNI_PATH", hide_env_values = true, value_name = "DIRS")]
     cni_path: Option<std::ffi::OsString>,
+    /// Where real plugins' results are kept.
+    #[arg(long, default_value = "/var/lib/cni", value_name = "DIR")]
+    cni_cache_dir: PathBuf,
 }
 
 /// An API server with the objects of the flow, scheduler and controllers.
@@ -182,6 +185,20 @@ pub(crate) async fn run(command: Command) -> Result<ExitCode, Failure> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn multus_config(args: Multus, client: kube::Client) -> ndra_mock_multus::Config {
+    let mut config = ndra_mock_multus::Config::new(args.socket, client);
+    config.backend = match args.cni_path {
+        Some(path) => ndra_mock_multus::Backend::Exec(ndra_mock_multus::ExecConfig {
+            cni_path: std::env::split_paths(&path).collect(),
+            cache_dir: args.cni_cache_dir,
+        }),
+        None => ndra_mock_multus::Backend::Record(ndra_mock_multus::RecordConfig {
+            links: args.links,
+        }),
+    };
+    config
 }
 
 fn failed(error: impl std::fmt::Display) -> Failure {

@@ -9,8 +9,8 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
-pub(crate) use action::{Action, Before, Condition, PodEvent, Stop};
-pub(crate) use expect::{ClaimState, ContainerState, Expect, Interface, Order, StepCount, StepError};
+pub(crate) use action::{Action, Before, CniCommand, Condition, PodEvent, Stop};
+pub(crate) use expect::{ClaimState, ContainerState, Expect, Interface, Order, StepCount};
 pub(crate) use shipped::{MANIFESTS, SHIPPED};
 
 use crate::manifest::{self, Object};
@@ -164,6 +164,3 @@ fn named_manifest(
         .into()),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -139,3 +139,21 @@ fn list_scenarios() -> Result<(), Failure> {
     let _ = anstream::stdout().write_all(text.as_bytes());
     Ok(())
 }
+
+impl From<Flavor> for ndra_mock_cri::Flavor {
+    fn from(flavor: Flavor) -> Self {
+        match flavor {
+            Flavor::Containerd => Self::Containerd,
+            Flavor::Crio => Self::Crio,
+        }
+    }
+}
+
+impl From<KubeletApi> for ndra_mock_kubelet::ApiVersion {
+    fn from(api: KubeletApi) -> Self {
+        match api {
+            KubeletApi::V1 => Self::V1,
+            KubeletApi::V1beta1 => Self::V1beta1,
+        }
+    }
+}

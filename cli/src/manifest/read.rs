@@ -10,7 +10,7 @@ use crate::problem::{Place, Problem};
 const MAX_FILE: u64 = 4 * 1024 * 1024;
 
 /// The file name that means standard input.
-pub(crate) const STDIN: &str = "-";
+const STDIN: &str = "-";
 
 /// The text of `file`.
 pub(crate) fn read(file: &Path) -> Result<String, Problem> {

@@ -89,7 +89,7 @@ pub(crate) struct FailMultus {
     /// ADD or DEL.
     pub(crate) command: CniCommand,
     /// How many calls fail.
-    pub(crate) times: u32,
+    pub(crate) times: usize,
     /// What Multus says.
     pub(crate) error: String,
 }

@@ -1,10 +1,10 @@
 //! The scenarios and manifests that the program carries, so that it runs them from anywhere.
 
 macro_rules! files {
-    ($(#[$meta:meta])* $name:ident, $directory:literal, $prefix:literal: $($file:literal),+ $(,)?) => {
+    ($(#[$meta:meta])* $name:ident, $directory:literal, $prefix:literal $suffix:literal: $($file:literal),+ $(,)?) => {
         $(#[$meta])*
         pub(crate) const $name: &[(&str, &str)] = &[$((
-            concat!($prefix, $file),
+            concat!($prefix, $file, $suffix),
             include_str!(concat!("../../../fixtures/", $directory, "/", $file, ".yaml")),
         )),+];
     };
@@ -12,7 +12,7 @@ macro_rules! files {
 
 files! {
     /// By name, in the order of the listing: from the simple to the faulty.
-    SHIPPED, "scenarios", "":
+    SHIPPED, "scenarios", "" "":
     "one-claim",
     "two-claims",
     "two-requests",
@@ -45,8 +45,8 @@ files! {
 }
 
 files! {
-    /// By the path that shipped scenarios use, without its ending.
-    MANIFESTS, "manifests", "../manifests/":
+    /// By the path that shipped scenarios use.
+    MANIFESTS, "manifests", "../manifests/" ".yaml":
     "net1",
     "net2",
     "web",

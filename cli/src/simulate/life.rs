@@ -32,8 +32,10 @@ pub(crate) async fn run(
         .iter()
         .partition(|object| object.kind == &kind::POD || object.kind == &kind::CLAIM);
     for object in shared {
-        // It may be part of every cluster, and be there already.
-        if object.kind != &kind::NAMESPACE && object.kind != &kind::NODE {
+        // Every cluster has some of them already.
+        if object.kind == &kind::NAMESPACE || object.kind == &kind::NODE {
+            world.ensure(object).await?;
+        } else {
             world.create(object).await?;
         }
     }

@@ -6,7 +6,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 
 use crate::failure::Failure;
 
@@ -17,6 +17,8 @@ const STOP: Duration = Duration::from_secs(30);
 /// program dies: its standard input closes then.
 pub(crate) struct DriverProcess {
     child: Child,
+    /// Closes when this program dies.
+    _stdin: Option<ChildStdin>,
     log: PathBuf,
 }
 
@@ -32,7 +34,7 @@ impl DriverProcess {
             .append(true)
             .open(log)
             .map_err(fail)?;
-        let child = Command::new(program)
+        let mut child = Command::new(program)
             .arg("driver")
             .arg("--until-stdin-closes")
             .args(flags)
@@ -42,8 +44,11 @@ impl DriverProcess {
             .kill_on_drop(true)
             .spawn()
             .map_err(fail)?;
+        // Waiting for the child would close it.
+        let stdin = child.stdin.take();
         Ok(Self {
             child,
+            _stdin: stdin,
             log: log.into(),
         })
     }

@@ -199,7 +199,7 @@ pub(super) async fn run(args: Args) -> Result<ExitCode, Failure> {
     let options = plan.options(&args)?;
     let (started, began) = (Instant::now(), Timestamp::now());
     let show = Show::open(args.output, plan.layout(), args.record.as_deref(), began)?;
-    let work = WorkDir::create()?;
+    let work = WorkDir::create(args.keep)?;
     let path = work.path().to_owned();
     show.head(
         &plan.title(),
@@ -213,19 +213,19 @@ pub(super) async fn run(args: Args) -> Result<ExitCode, Failure> {
     let interrupted = signals::end()?;
     let whole = whole(&plan, options, work, &show, began);
     // When interrupted, everything is dropped: processes end, the directory goes.
-    let (mut outcome, work) = tokio::select! {
-        whole = whole => whole?,
-        () = interrupted => return Err(Failure::run("interrupted", "")),
+    let ended = tokio::select! {
+        whole = whole => whole,
+        () = interrupted => Err(Failure::run("interrupted", "")),
     };
+    if args.keep {
+        eprintln!("kept {}", path.display());
+    }
+    let (mut outcome, _work) = ended?;
     outcome.pods = plan.pods();
     outcome.wall_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
     outcome.attached = show.attached();
     show.complete(&mut outcome);
     show.end(&outcome);
-    if args.keep {
-        work.keep();
-        eprintln!("kept {}", path.display());
-    }
     Ok(if outcome.ok() {
         ExitCode::SUCCESS
     } else {

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use ndra_core::cni::Command;
 use ndra_core::gate::Arrival;
 
 use super::board::Seen;
@@ -142,10 +143,10 @@ impl<'a> Stage<'a> {
             Action::FailMultus(fail) => {
                 if let Some(multus) = &self.world.multus {
                     let command = match fail.command {
-                        CniCommand::Add => "ADD",
-                        CniCommand::Del => "DEL",
+                        CniCommand::Add => Command::Add,
+                        CniCommand::Del => Command::Del,
                     };
-                    multus.faults().fail_next(command, fail.times, &fail.error);
+                    multus.faults().fail_next(fail.times, command, &fail.error);
                 }
             }
         }

@@ -20,7 +20,7 @@ pub(crate) struct WorkDir {
 
 impl WorkDir {
     /// Makes one. Its path is short, because those of sockets must be.
-    pub(crate) fn create() -> Result<Self, Failure> {
+    pub(crate) fn create(keep: bool) -> Result<Self, Failure> {
         let fail = |error: std::io::Error| {
             Failure::run(
                 format!("cannot make a work directory in /tmp: {error}"),
@@ -29,17 +29,13 @@ impl WorkDir {
         };
         let directory = tempfile::Builder::new()
             .prefix("ndra.")
+            .disable_cleanup(keep)
             .tempdir_in("/tmp")
             .map_err(fail)?;
         for name in DIRECTORIES {
             fs::create_dir(directory.path().join(name)).map_err(fail)?;
         }
         Ok(Self { directory })
-    }
-
-    /// Leaves it on disk.
-    pub(crate) fn keep(self) -> PathBuf {
-        self.directory.keep()
     }
 
     pub(crate) fn path(&self) -> &Path {

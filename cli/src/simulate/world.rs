@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use kube::core::Status;
 use kube::api::{Api, DeleteParams, DynamicObject, PostParams, Preconditions};
 use ndra_core::event::Recorder;
 use ndra_core::gate::{Gate, GateKeeper};
@@ -110,10 +111,7 @@ impl World {
             cdi_dirs: vec![work.at("cdi")],
             state_dir: work.at("cri"),
             netns_dir: work.at("netns"),
-            flavor: match options.flavor {
-                Flavor::Containerd => ndra_mock_cri::Flavor::Containerd,
-                Flavor::Crio => ndra_mock_cri::Flavor::Crio,
-            },
+            flavor: options.flavor.into(),
             recorder: recorder.clone(),
             gate: gate.clone(),
         })
@@ -175,7 +173,7 @@ impl World {
         }
         for object in &ground {
             if !objects.iter().any(|own| own.to_string() == object.to_string()) {
-                self.create(object).await?;
+                self.ensure(object).await?;
             }
         }
         Ok(())
@@ -286,13 +284,8 @@ impl World {
     /// Starts Multus, over what it did before.
     pub(crate) async fn start_multus(&mut self) -> Result<(), Failure> {
         let multus = Multus::start(ndra_mock_multus::Config {
-            socket: self.work.socket("multus"),
-            client: self.client.clone(),
-            backend: ndra_mock_multus::Backend::Record(ndra_mock_multus::Record::new(
-                ndra_mock_multus::RecordConfig::default(),
-                self.network.clone(),
-            )),
-            daemon: ndra_mock_multus::Daemon::default(),
+            state: self.network.clone(),
+            ..ndra_mock_multus::Config::new(self.work.socket("multus"), self.client.clone())
         })
         .await
         .map_err(part("Multus"))?;
@@ -338,20 +331,35 @@ impl World {
 
     /// Creates an object. What the API server refuses is the object's fault.
     pub(crate) async fn create(&self, object: &Object) -> Result<(), Failure> {
+        match self.try_create(object).await? {
+            None => Ok(()),
+            Some(refusal) => Err(Problem::new(
+                object.place.clone(),
+                format!("the API server refuses it: {}", refusal.message),
+                "mend the field that it names",
+            )
+            .object(object.to_string())
+            .into()),
+        }
+    }
+
+    /// Creates an object that may be there already.
+    pub(crate) async fn ensure(&self, object: &Object) -> Result<(), Failure> {
+        match self.try_create(object).await? {
+            Some(refusal) if refusal.code != 409 => self.create(object).await,
+            _ => Ok(()),
+        }
+    }
+
+    async fn try_create(&self, object: &Object) -> Result<Option<Box<Status>>, Failure> {
         let api = self.api(object.kind, object.namespace.as_deref());
         let parsed: DynamicObject =
             serde_json::from_value(object.value.clone()).map_err(|error| {
                 object.problem("metadata", error.to_string(), "see `kubectl explain`")
             })?;
         match api.create(&PostParams::default(), &parsed).await {
-            Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) => Err(Problem::new(
-                object.place.clone(),
-                format!("the API server refuses it: {}", status.message),
-                "mend the field that it names",
-            )
-            .object(object.to_string())
-            .into()),
+            Ok(_) => Ok(None),
+            Err(kube::Error::Api(status)) => Ok(Some(status)),
             Err(error) => Err(Failure::run(
                 format!("{object} could not be created: {error}"),
                 "",
