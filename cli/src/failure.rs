@@ -15,8 +15,6 @@ pub(crate) enum Failure {
     Input(Vec<Problem>),
     /// It ran, and failed: exit 1.
     Run(Box<Trouble>),
-    /// It ran, and what went wrong has been told already: exit 1.
-    Told,
 }
 
 /// Something that failed while a command ran, and what to do about it.
@@ -79,7 +77,6 @@ impl Failure {
                 tell(trouble.as_ref());
                 ExitCode::FAILURE
             }
-            Self::Told => ExitCode::FAILURE,
         }
     }
 }

@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 /// The length of a UID as text.
 const UID: usize = 36;
 
-/// A few words about the end of a step; empty when there is nothing to say.
+/// A few words about the end of a step, whose detail holds that of its begin; empty when
+/// there is nothing to say.
 pub(crate) fn fact(event: &Event) -> String {
     let detail = &event.detail;
     let found = match event.step {
@@ -18,19 +19,18 @@ pub(crate) fn fact(event: &Event) -> String {
             .container
             .as_ref()
             .map(|name| format!("container {name}")),
-        Step::Hook => detail.get("exitCode").map(|code| format!("exit {code}")),
+        Step::Hook => detail.get("exit_code").map(|code| format!("exit {code}")),
         Step::SandboxLookup => text(detail, "netns").map(file_name),
-        Step::CniAdd => interface(detail),
+        Step::CniAdd | Step::CniDel => interface(detail),
         Step::Status => condition(detail),
-        Step::CniDel => text(detail, "ifName").map(str::to_owned),
     };
-    found.unwrap_or_else(|| claim(&event.subject))
+    shortened(&found.unwrap_or_else(|| claim(&event.subject)))
 }
 
 /// The claim's name, or the beginning of its UID.
 fn claim(subject: &Subject) -> String {
     match &subject.claim {
-        Some(claim) if claim.name.is_empty() => format!("claim {}", short_uid(&claim.uid)),
+        Some(claim) if claim.name.is_empty() => format!("claim {}", claim.uid),
         Some(claim) => format!("claim {}", claim.name),
         None => String::new(),
     }
@@ -44,32 +44,57 @@ fn prepared_device(detail: &Map<String, Value>) -> Option<&str> {
     detail.get("devices")?.get(0)?.get("cdiDeviceIds")?.get(0)?.as_str()
 }
 
+/// The last part of a path. A CDI spec's name begins with its vendor, which is known.
 fn file_name(path: &str) -> String {
-    path.rsplit('/').next().unwrap_or(path).to_owned()
-}
-
-/// `dra.networking/claim=1f2e3d4c-…`: the vendor is known, the UID is long.
-fn device(name: &str) -> String {
-    match name.split_once('=') {
-        Some((kind, uid)) => {
-            let class = kind.rsplit('/').next().unwrap_or(kind);
-            format!("{class}={}", short_uid(uid))
+    let name = path.rsplit('/').next().unwrap_or(path);
+    match name.strip_suffix(".json") {
+        Some(stem) if stem.len() > UID && stem.is_char_boundary(stem.len() - UID) => {
+            name[stem.len() - UID..].to_owned()
         }
-        None => name.to_owned(),
+        _ => name.to_owned(),
     }
 }
 
-fn short_uid(uid: &str) -> String {
-    match uid.split_once('-') {
-        Some((head, _)) if uid.len() == UID => format!("{head}…"),
-        _ => uid.to_owned(),
+/// `dra.networking/claim=1f2e3d4c-…`: the vendor is known.
+fn device(name: &str) -> String {
+    name.rsplit('/').next().unwrap_or(name).to_owned()
+}
+
+/// UIDs are cut to their first part, which tells them apart well enough for the eye.
+fn shortened(text: &str) -> String {
+    let is_uid = |text: &str| {
+        text.len() == UID
+            && text.char_indices().all(|(at, c)| match at {
+                8 | 13 | 18 | 23 => c == '-',
+                _ => c.is_ascii_hexdigit(),
+            })
+    };
+    let mut short = String::new();
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        match rest.get(..UID) {
+            Some(head) if is_uid(head) => {
+                short.push_str(&head[..8]);
+                short.push('…');
+                rest = &rest[UID..];
+            }
+            _ => {
+                short.push(c);
+                rest = &rest[c.len_utf8()..];
+            }
+        }
     }
+    short
 }
 
 fn interface(detail: &Map<String, Value>) -> Option<String> {
     let name = text(detail, "ifName")?;
-    let addresses = detail.get("ips")?.as_array()?;
-    let addresses: Vec<&str> = addresses.iter().filter_map(Value::as_str).collect();
+    let addresses = detail.get("ips").and_then(Value::as_array);
+    let addresses: Vec<&str> = addresses
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     Some(format!("{name} {}", addresses.join(" ")).trim_end().to_owned())
 }
 

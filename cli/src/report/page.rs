@@ -110,12 +110,15 @@ impl Page {
     }
 
     fn interfaces(self, text: &mut String, outcome: &Outcome) {
-        for attached in outcome.attached.iter().take(LISTED) {
+        let listed = || outcome.attached.iter().take(LISTED);
+        let pods = listed().map(|a| a.pod.len()).max().unwrap_or_default();
+        let names = listed().map(|a| a.interface.len()).max().unwrap_or_default();
+        for attached in listed() {
             let _ = writeln!(
                 text,
                 "{}  {}  {}  {}",
-                paint(BOLD, &attached.pod),
-                paint(RESULT, &attached.interface),
+                paint(BOLD, format!("{:<pods$}", attached.pod)),
+                paint(RESULT, format!("{:<names$}", attached.interface)),
                 paint(DIM, &attached.mac),
                 paint(RESULT, attached.addresses.join(" ")),
             );

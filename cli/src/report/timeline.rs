@@ -23,7 +23,8 @@ pub(crate) struct Timeline {
     began: Timestamp,
     pods_named: bool,
     pod: Option<String>,
-    pod_of_claim: BTreeMap<String, String>,
+    /// Which pod a claim's UID or a sandbox's id stands for.
+    pods: BTreeMap<String, String>,
     waiting: VecDeque<Entry>,
 }
 
@@ -42,7 +43,7 @@ impl Timeline {
             began,
             pods_named,
             pod: None,
-            pod_of_claim: BTreeMap::new(),
+            pods: BTreeMap::new(),
             waiting: VecDeque::new(),
         }
     }
@@ -56,25 +57,60 @@ impl Timeline {
         format!("{}\n", paint(DIM, text))
     }
 
-    /// Takes the next event and returns the lines that are complete now.
-    pub(crate) fn push(&mut self, event: &Event) -> String {
-        if let (Some(claim), Some(pod)) = (&event.subject.claim, &event.subject.pod) {
-            self.pod_of_claim
+    /// Learns which pod an event's claim and sandbox belong to. Events before it in the
+    /// stream can then be put under the pod's heading, too.
+    pub(crate) fn learn(&mut self, event: &Event) {
+        let Some(pod) = &event.subject.pod else {
+            return;
+        };
+        if let Some(claim) = &event.subject.claim {
+            self.pods
                 .entry(claim.uid.clone())
                 .or_insert_with(|| pod.clone());
         }
+        if let Some(sandbox) = &event.subject.sandbox {
+            self.pods
+                .entry(sandbox.clone())
+                .or_insert_with(|| pod.clone());
+        }
+    }
+
+    /// The pod that an event is about, as far as it is known by now.
+    pub(crate) fn pod_of<'a>(&'a self, event: &'a Event) -> Option<&'a str> {
+        let subject = &event.subject;
+        let by = |key: Option<&String>| self.pods.get(key?);
+        subject
+            .pod
+            .as_ref()
+            .or_else(|| by(subject.sandbox.as_ref()))
+            .or_else(|| by(subject.claim.as_ref().map(|claim| &claim.uid)))
+            .map(String::as_str)
+    }
+
+    /// Takes the next event and returns the lines that are complete now.
+    pub(crate) fn push(&mut self, event: &Event) -> String {
+        self.learn(event);
+        let mut event = Box::new(event.clone());
         if event.phase == Phase::Begin {
-            self.waiting.push_back(Entry::Open(Box::new(event.clone())));
+            self.waiting.push_back(Entry::Open(event));
             return String::new();
         }
-        let began_us = self.offset(event).saturating_sub(event.duration_us.unwrap_or_default());
-        let entry = Entry::Done {
-            began_us,
-            event: Box::new(event.clone()),
-        };
-        match self.begin_of(event, began_us) {
-            Some(index) => self.waiting[index] = entry,
-            None => self.waiting.push_back(entry),
+        let duration = event.duration_us.unwrap_or_default();
+        let began_us = self.offset(&event).saturating_sub(duration);
+        match self.begin_of(&event, began_us) {
+            Some(index) => {
+                if let Some(Entry::Open(begin)) = self.waiting.get(index) {
+                    // What was asked for, beside what came of it.
+                    for (key, value) in &begin.detail {
+                        event
+                            .detail
+                            .entry(key.as_str())
+                            .or_insert_with(|| value.clone());
+                    }
+                }
+                self.waiting[index] = Entry::Done { began_us, event };
+            }
+            None => self.waiting.push_back(Entry::Done { began_us, event }),
         }
         self.ready()
     }
@@ -174,11 +210,33 @@ impl Timeline {
             }
             Phase::Fail => {
                 let _ = writeln!(text, "  {}", paint(BAD, "failed"));
-                let error = event.error.as_deref().unwrap_or("no reason was given");
-                for line in wrap(error, WIDTH - INDENT - 2) {
+                let error = self.own_words(event);
+                for line in wrap(&error, WIDTH - INDENT - 2) {
                     let _ = writeln!(text, "{:INDENT$}{} {}", "", paint(BAD, look.bar), line);
                 }
             }
+        }
+    }
+
+    /// An outer step fails with the words of the step inside it; those stand below
+    /// already, where that step has its line.
+    fn own_words(&self, event: &Event) -> String {
+        let error = event.error.as_deref().unwrap_or("no reason was given");
+        let inner = self
+            .waiting
+            .iter()
+            .filter_map(|entry| match entry {
+                Entry::Done { event, .. } => Some((event.number, event.error.as_deref()?)),
+                _ => None,
+            })
+            .filter(|(number, inner)| *number > event.number && error.contains(inner))
+            .max_by_key(|(_, inner)| inner.len());
+        match inner {
+            Some((number, inner)) if error == inner => format!("as step {number} below"),
+            Some((number, inner)) => {
+                error.replacen(inner, &format!("(as step {number} below)"), 1)
+            }
+            None => error.to_owned(),
         }
     }
 
@@ -186,11 +244,9 @@ impl Timeline {
         if !self.pods_named {
             return;
         }
-        let pod = event.subject.pod.clone().or_else(|| {
-            let claim = event.subject.claim.as_ref()?;
-            self.pod_of_claim.get(&claim.uid).cloned()
-        });
-        let Some(pod) = pod else { return };
+        let Some(pod) = self.pod_of(event).map(str::to_owned) else {
+            return;
+        };
         if self.pod.as_deref() != Some(&pod) {
             let _ = writeln!(text, "{}", paint(BOLD, &pod));
             self.pod = Some(pod);

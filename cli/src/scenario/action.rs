@@ -1,5 +1,7 @@
 //! What can happen in a scenario.
 
+use std::fmt;
+
 use ndra_core::event::{Phase, Step};
 use serde::Deserialize;
 
@@ -102,6 +104,15 @@ pub(crate) enum CniCommand {
     Del,
 }
 
+impl fmt::Display for CniCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Add => "ADD",
+            Self::Del => "DEL",
+        })
+    }
+}
+
 /// What a wait waits for. All that is given must hold at one moment.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -115,6 +126,9 @@ pub(crate) struct Condition {
     /// It is in the API no more.
     #[serde(default)]
     pub(crate) gone: bool,
+    /// The scheduler has found a node for it, and devices for its claims.
+    #[serde(default)]
+    pub(crate) scheduled: bool,
     /// Every container of it is ready.
     #[serde(default)]
     pub(crate) ready: bool,
@@ -136,9 +150,9 @@ pub(crate) struct Condition {
     /// … so often or oftener; once when left out.
     #[serde(default)]
     pub(crate) times: Option<usize>,
-    /// So many ResourceSlices are published.
+    /// ResourceSlices are published that were not there when the kubelet last restarted.
     #[serde(default)]
-    pub(crate) slices: Option<usize>,
+    pub(crate) republished: bool,
     /// So many attachments wait in the driver's record to be released.
     #[serde(default)]
     pub(crate) orphans: Option<usize>,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::TryStreamExt;
 use kube::api::{Api, DynamicObject};
 use kube::runtime::watcher;
-use ndra_core::event::{Event, Phase, Step};
+use ndra_core::event::{Event, Phase};
 use notify::{RecursiveMode, Watcher};
 use serde_json::Value;
 use tokio::sync::watch;
@@ -43,31 +43,6 @@ impl Seen {
     /// Every step that began has ended, as far as its source lives.
     pub(crate) fn quiet(&self) -> bool {
         self.open.values().all(|open| *open <= 0)
-    }
-
-    /// UIDs of claims that were prepared and not unprepared since.
-    pub(crate) fn held(&self) -> Vec<String> {
-        let mut last: BTreeMap<&str, (&Event, bool)> = BTreeMap::new();
-        for event in &self.flow {
-            let held = match (event.step, event.phase) {
-                (Step::Prepare, Phase::End) => true,
-                (Step::Unprepare, Phase::End) => false,
-                _ => continue,
-            };
-            let Some(claim) = &event.subject.claim else {
-                continue;
-            };
-            let newer = last
-                .get(claim.uid.as_str())
-                .is_none_or(|(before, _)| before.time <= event.time);
-            if newer {
-                last.insert(&claim.uid, (event, held));
-            }
-        }
-        last.into_iter()
-            .filter(|(_, (_, held))| *held)
-            .map(|(uid, _)| uid.to_owned())
-            .collect()
     }
 }
 

@@ -72,7 +72,6 @@ async fn delete_objects(world: &World) -> Result<(), String> {
     let tell = |failure: Failure| match failure {
         Failure::Run(trouble) => trouble.to_string(),
         Failure::Input(problems) => problems.iter().map(ToString::to_string).collect(),
-        Failure::Told => String::new(),
     };
     for kind in [&kind::POD, &kind::CLAIM] {
         let keys: Vec<String> = world.board.look(|seen| {

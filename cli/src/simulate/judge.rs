@@ -21,6 +21,8 @@ pub(crate) struct Facts {
     pub(crate) interfaces: Vec<Found>,
     /// Attachments in the driver's record that wait to be released.
     pub(crate) orphans: usize,
+    /// UIDs of the ResourceSlices that were there when the kubelet last restarted.
+    pub(crate) old_slices: Vec<String>,
 }
 
 /// An interface in a pod.
@@ -58,6 +60,7 @@ pub(crate) fn facts(world: &World) -> Facts {
         orphans: record::load(&world.work.at("state"), DRIVER)
             .map(|record| record.orphans.len())
             .unwrap_or_default(),
+        old_slices: world.old_slices.clone(),
     }
 }
 
@@ -84,10 +87,13 @@ pub(crate) fn wait(condition: &Condition, seen: &Seen, facts: &Facts) -> Vec<Str
     if let Some(event) = &condition.event {
         missing.extend(pod_event(event, seen));
     }
-    if let Some(wanted) = condition.slices {
-        let found = seen.objects(&kind::SLICE).count();
-        if found != wanted {
-            missing.push(format!("{found} ResourceSlices are published, not {wanted}"));
+    if condition.republished {
+        let mut slices = seen.objects(&kind::SLICE).peekable();
+        let old = |(_, slice): (&String, &Value)| {
+            facts.old_slices.iter().any(|uid| text(slice, "/metadata/uid") == uid)
+        };
+        if slices.peek().is_none() || slices.any(old) {
+            missing.push("the ResourceSlices were not published anew".into());
         }
     }
     if let Some(wanted) = condition.orphans {
@@ -114,6 +120,9 @@ fn of_pod(condition: &Condition, key: &str, seen: &Seen, missing: &mut Vec<Strin
     let phase = phase(pod);
     if let Some(wanted) = condition.phase.as_ref().filter(|wanted| *wanted != phase) {
         missing.push(format!("pod {key} is {phase}, not {wanted}"));
+    }
+    if condition.scheduled && text(pod, "/spec/nodeName").is_empty() {
+        missing.push(format!("pod {key} has no node: {}", waiting(seen, key)));
     }
     if condition.ready && !(is_ready(pod) && phase == "Running") {
         missing.push(format!("pod {key} is not ready: {}", waiting(seen, key)));

@@ -95,7 +95,7 @@ impl Show {
         let inner = self.lock();
         let mut found = BTreeMap::new();
         for event in &inner.events {
-            found.extend(attached(event).map(|a| ((a.pod.clone(), a.interface.clone()), a)));
+            found.extend(attached(event).map(|a| ((natural(&a.pod), a.interface.clone()), a)));
         }
         found.into_values().collect()
     }
@@ -159,8 +159,11 @@ impl Inner {
             Layout::Live { .. } => self.timeline.finish(),
             Layout::ByPod => {
                 let mut timeline = Timeline::new(self.look, self.began, true);
+                self.events.iter().for_each(|event| timeline.learn(event));
+                let mut events: Vec<&Event> = self.events.iter().collect();
+                events.sort_by_key(|event| timeline.pod_of(event).map(natural));
                 let mut text = String::new();
-                for event in by_pod(&self.events) {
+                for event in events {
                     text.push_str(&timeline.push(event));
                 }
                 text + &timeline.finish()
@@ -193,28 +196,11 @@ fn attached(event: &Event) -> Option<Attached> {
     })
 }
 
-/// The events of the first pod, then those of the second, and so on.
-fn by_pod(events: &[Event]) -> Vec<&Event> {
-    let mut pod_of_claim = BTreeMap::new();
-    for event in events {
-        if let (Some(claim), Some(pod)) = (&event.subject.claim, &event.subject.pod) {
-            pod_of_claim.entry(&claim.uid).or_insert(pod);
-        }
-    }
-    let mut order: BTreeMap<Option<&String>, usize> = BTreeMap::new();
-    let mut sorted: Vec<(usize, &Event)> = Vec::new();
-    for event in events {
-        let claim = event.subject.claim.as_ref();
-        let pod = event
-            .subject
-            .pod
-            .as_ref()
-            .or_else(|| pod_of_claim.get(&claim?.uid).copied());
-        let next = order.len();
-        sorted.push((*order.entry(pod).or_insert(next), event));
-    }
-    sorted.sort_by_key(|(place, _)| *place);
-    sorted.into_iter().map(|(_, event)| event).collect()
+/// Sorts `web-2` before `web-10`.
+fn natural(name: &str) -> (String, u64, String) {
+    let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    let number = name[stem.len()..].parse().unwrap_or_default();
+    (stem.to_owned(), number, name.to_owned())
 }
 
 /// Writes to standard output; a reader that has gone away wants no more of it, and the run

@@ -128,12 +128,7 @@ impl<'a> Stage<'a> {
                 self.world.stop_driver(*how).await.map_err(Stuck::Failed)?;
             }
             Action::StartDriver(_) => self.world.start_driver()?,
-            Action::RestartKubelet(_) => {
-                if let Some(kubelet) = self.world.kubelet.take() {
-                    kubelet.stop().await;
-                }
-                self.world.start_kubelet().await?;
-            }
+            Action::RestartKubelet(_) => self.world.restart_kubelet().await?,
             Action::StopMultus(_) => {
                 if let Some(multus) = self.world.multus.take() {
                     multus.stop().await;
@@ -269,9 +264,9 @@ fn words(action: &Action) -> Option<String> {
         Action::RestartKubelet(_) => "the kubelet restarts".into(),
         Action::StopMultus(_) => "Multus goes away".into(),
         Action::StartMultus(_) => "Multus comes back".into(),
-        Action::FailMultus(fail) => format!(
-            "Multus will answer {:?} with an error, {} times",
-            fail.command, fail.times
-        ),
+        Action::FailMultus(fail) => match fail.times {
+            1 => format!("the plugin will fail the next {}", fail.command),
+            times => format!("the plugin will fail the next {times} {}s", fail.command),
+        },
     })
 }

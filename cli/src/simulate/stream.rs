@@ -26,7 +26,7 @@ pub(crate) const RING: usize = 65_536;
 const MOCKS: u64 = 0;
 
 enum Item {
-    Event(u64, Arc<Event>),
+    Event(Arc<Event>),
     /// A remark of the harness, at this time.
     Note(Timestamp, String),
     /// Everything that is there is to be handed out now.
@@ -105,7 +105,7 @@ impl Inlet {
 
     fn event(&self, source: u64, event: Arc<Event>) {
         self.board.event(source, event.clone());
-        let _ = self.items.send(Item::Event(source, event));
+        let _ = self.items.send(Item::Event(event));
     }
 
     /// A driver's socket may not be there yet, or still be that of a driver that was
@@ -174,7 +174,7 @@ impl<F: FnMut(Told<'_>)> Outlet<F> {
 
     fn keep(&mut self, arrival: u64, item: Item) {
         let time = match &item {
-            Item::Event(_, event) => event.time,
+            Item::Event(event) => event.time,
             Item::Note(time, _) => *time,
             Item::Flush(_) => return,
         };
@@ -187,7 +187,7 @@ impl<F: FnMut(Told<'_>)> Outlet<F> {
                 return;
             }
             match entry.remove() {
-                Item::Event(_, event) => {
+                Item::Event(event) => {
                     self.seq += 1;
                     let mut event = (*event).clone();
                     event.seq = self.seq;

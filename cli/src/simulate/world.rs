@@ -69,6 +69,8 @@ pub(crate) struct World {
     api: ApiServer,
     recorder: Recorder,
     gate: Gate,
+    /// UIDs of the ResourceSlices that were there when the kubelet last restarted.
+    pub(crate) old_slices: Vec<String>,
     lives: u64,
     tail: Option<AbortOnDropHandle<()>>,
     /// Reflect objects; held, not read.
@@ -134,6 +136,7 @@ impl World {
             api,
             recorder,
             gate,
+            old_slices: Vec::new(),
             lives: 0,
             tail: None,
             followers,
@@ -291,6 +294,19 @@ impl World {
         .map_err(part("Multus"))?;
         self.multus = Some(multus);
         Ok(())
+    }
+
+    /// Ends the kubelet and starts another.
+    pub(crate) async fn restart_kubelet(&mut self) -> Result<(), Failure> {
+        if let Some(kubelet) = self.kubelet.take() {
+            kubelet.stop().await;
+        }
+        self.old_slices = self.board.look(|seen| {
+            let slices = seen.objects(&kind::SLICE);
+            let uids = slices.filter_map(|(_, slice)| slice.pointer("/metadata/uid")?.as_str());
+            uids.map(str::to_owned).collect()
+        });
+        self.start_kubelet().await
     }
 
     /// Starts a kubelet, over the checkpoint of the one before.
