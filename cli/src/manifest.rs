@@ -26,7 +26,7 @@ pub(crate) fn load(files: &[PathBuf]) -> Result<Vec<Object>, Problems> {
     let mut objects = Vec::new();
     let mut problems = Vec::new();
     for file in files {
-        let name = file.display().to_string();
+        let name = read::name(file);
         match read(file) {
             Ok(text) => parse_into(&name, &text, &mut objects, &mut problems),
             Err(problem) => problems.push(problem),

@@ -12,9 +12,18 @@ const MAX_FILE: u64 = 4 * 1024 * 1024;
 /// The file name that means standard input.
 const STDIN: &str = "-";
 
+/// What messages call `file`.
+pub(super) fn name(file: &Path) -> String {
+    if file.as_os_str() == STDIN {
+        "standard input".to_owned()
+    } else {
+        file.display().to_string()
+    }
+}
+
 /// The text of `file`.
 pub(crate) fn read(file: &Path) -> Result<String, Problem> {
-    let name = file.display().to_string();
+    let name = name(file);
     let fail = |error: &io::Error| {
         let mend = match error.kind() {
             io::ErrorKind::NotFound => "check the path; `-` reads standard input",

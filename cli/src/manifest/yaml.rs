@@ -122,7 +122,7 @@ fn in_words(text: &str) -> (String, String) {
         .trim_start_matches("error: ")
         .trim_end_matches([',', ':'])
         .chars()
-        .take(200)
+        .take(400)
         .collect();
     (message, "correct the YAML (or JSON) there".into())
 }

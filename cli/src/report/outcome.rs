@@ -122,9 +122,9 @@ mod tests {
                 max_us: 2,
             },
         );
-        insta::assert_snapshot!(outcome.line(), @"");
+        insta::assert_snapshot!(outcome.line(), @r#"{"summary":{"schema":1,"ok":true,"pods":1,"attachments":1,"leaks":[],"wall_us":12,"steps":{"cni-add":{"count":1,"p50_us":2,"p99_us":2,"max_us":2}}}}"#);
         outcome.checks[0].left.push("/run/cdi/x.json".into());
         outcome.failures.push("pod default/web never ran".into());
-        insta::assert_snapshot!(outcome.line(), @"");
+        insta::assert_snapshot!(outcome.line(), @r#"{"summary":{"schema":1,"ok":false,"pods":1,"attachments":1,"leaks":["CDI files: /run/cdi/x.json"],"failures":["pod default/web never ran"],"wall_us":12,"steps":{"cni-add":{"count":1,"p50_us":2,"p99_us":2,"max_us":2}}}}"#);
     }
 }

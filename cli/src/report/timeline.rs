@@ -265,3 +265,6 @@ fn ascii(look: Look, text: &str) -> String {
         text.to_owned()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,274 @@
+//! `ndra simulate` as its users see it: the page, the JSON lines, the recording, the exit
+//! codes, and that nothing stays behind.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use ndra_core::event::{Event, Phase};
+use serde_json::Value;
+
+fn ndra(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ndra"));
+    command
+        .arg("simulate")
+        .args(args)
+        .args(["--timeout", "60s"])
+        .env("LC_ALL", "C.UTF-8")
+        .env_remove("NO_COLOR");
+    command
+}
+
+fn text(command: &mut Command) -> (Option<i32>, String, String) {
+    let output = command.output().unwrap();
+    (
+        output.status.code(),
+        String::from_utf8(output.stdout).unwrap(),
+        String::from_utf8(output.stderr).unwrap(),
+    )
+}
+
+/// Numbers and identifiers that differ between runs.
+fn stable() -> insta::Settings {
+    let mut settings = insta::Settings::clone_current();
+    settings.add_filter(r" +\d+(\.\d+)? (µs|us|ms|s)\b", " TIME");
+    settings.add_filter(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "UID");
+    settings.add_filter(r"[0-9a-f]{8}…", "UID…");
+    settings.add_filter(r"([0-9a-f]{2}:){5}[0-9a-f]{2}", "MAC");
+    settings.add_filter(r"/tmp/ndra\.\w{6}", "/tmp/ndra.XXXXXX");
+    settings
+}
+
+#[test]
+fn the_shipped_pod_takes_twelve_steps() {
+    let (code, out, err) = text(&mut ndra(&[]));
+    assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
+    assert!(out.lines().all(|line| line.chars().count() <= 80), "{out}");
+    assert!(!out.contains('\x1b'), "colour in a pipe");
+    stable().bind(|| insta::assert_snapshot!(out, @r"
+    ndra simulate examples/pod.yaml
+    containerd (runc) · kubelet DRA v1 · Multus (recorded) · node laptop
+
+      #  step             who calls whom           at      took
+      1  prepare          kubelet → driver TIME TIME  claim net1
+      2  cdi-write        driver → cdi TIME TIME  UID….json
+      3  prepared         driver → kubelet TIME TIME  claim=UID…
+      4  create-container kubelet → runtime TIME TIME  container web
+      5  hook             runtime → hook TIME TIME  exit 0
+      6  callback         hook → driver TIME TIME  claim net1
+      7  sandbox-lookup   driver → runtime TIME TIME  cni-UID…
+      8  cni-add          driver → multus TIME TIME  net1 10.10.1.2/24
+      9  status           driver → api TIME TIME  Ready=True
+     10  unprepare        kubelet → driver TIME TIME  claim net1
+     11  cni-del          driver → multus TIME TIME  net1
+     12  cdi-remove       driver → cdi TIME TIME  UID….json
+
+    default/web  net1  MAC  10.10.1.2/24
+
+    nothing left behind
+      ✓ 0 CDI specs             ✓ 0 interfaces            ✓ 0 addresses
+      ✓ 0 driver records        ✓ 0 prepared claims       ✓ 0 sandboxes
+      ✓ 0 network namespaces    ✓ 0 claims                ✓ 0 ResourceSlices
+      ✓ 0 sockets
+
+    ok: 1 pod, 1 attachment, 12 steps in TIME
+    "));
+}
+
+#[test]
+fn json_lines_and_the_recording_are_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let record = dir.path().join("run.jsonl");
+    let (code, out, err) = text(ndra(&["-o", "json", "--record"]).arg(&record));
+    assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
+    assert_eq!(std::fs::read_to_string(&record).unwrap(), out);
+    let mut lines: Vec<&str> = out.lines().collect();
+    let summary: Value = serde_json::from_str(lines.pop().unwrap()).unwrap();
+    let events: Vec<Event> = lines
+        .iter()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(events.len(), 24);
+    for (index, event) in events.iter().enumerate() {
+        assert_eq!(event.seq, index as u64 + 1);
+        assert_eq!(event.number, event.step.number());
+        assert_eq!(event.duration_us.is_some(), event.phase != Phase::Begin);
+    }
+    assert!(events.is_sorted_by_key(|event| event.time));
+    assert!(events.is_sorted_by_key(|event| event.elapsed_us));
+    let summary = &summary["summary"];
+    assert_eq!(summary["schema"], 1);
+    assert_eq!(summary["ok"], true);
+    assert_eq!(summary["pods"], 1);
+    assert_eq!(summary["attachments"], 1);
+    assert_eq!(summary["leaks"], serde_json::json!([]));
+    assert!(summary["wall_us"].as_u64().unwrap() >= events[23].elapsed_us);
+    let steps = summary["steps"].as_object().unwrap();
+    assert_eq!(steps.len(), 12);
+    assert!(steps.values().all(|step| step["count"] == 1));
+}
+
+#[test]
+fn copies_get_addresses_of_their_own() {
+    let (code, out, _) = text(&mut ndra(&["--pods", "3", "--parallel", "2", "-o", "json"]));
+    assert_eq!(code, Some(0), "{out}");
+    let mut addresses: Vec<String> = out
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|event| event["step"] == "cni-add" && event["phase"] == "end")
+        .map(|event| event["detail"]["ips"][0].as_str().unwrap().to_owned())
+        .collect();
+    addresses.sort();
+    addresses.dedup();
+    assert_eq!(addresses.len(), 3, "{out}");
+}
+
+#[test]
+fn many_pods_become_statistics() {
+    let (code, out, err) = text(&mut ndra(&["--pods", "6"]));
+    assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
+    assert!(out.contains("count       p50       p99       max"), "{out}");
+    assert!(out.contains("ok: 6 pods, 6 attachments, 72 steps in "), "{out}");
+    assert!(out.lines().count() < 40, "{out}");
+}
+
+/// A plugin that the node does not have.
+fn broken() -> String {
+    let example = include_str!("../../examples/pod.yaml");
+    assert!(example.contains("type: macvlan"));
+    example.replace("type: macvlan", "type: warp")
+}
+
+#[test]
+fn a_flow_that_fails_says_where_and_leaves_nothing() {
+    let mut child = ndra(&["-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    write(&mut child, &broken());
+    let output = child.wait_with_output().unwrap();
+    let out = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{out}");
+    assert!(out.lines().all(|line| line.chars().count() <= 80), "{out}");
+    let end = out.split("\nno pod got an interface").nth(1).unwrap();
+    stable().bind(|| {
+        insta::with_settings!({filters => vec![(r"\d+ steps", "N steps")]}, {
+            insta::assert_snapshot!(end, @r#"
+    left behind
+      ✓ 0 CDI specs             ✓ 0 interfaces            ✓ 0 addresses
+      ✓ 0 prepared claims       ✓ 0 sandboxes             ✓ 0 network namespaces
+      ✓ 0 claims                ✓ 0 ResourceSlices        ✓ 0 sockets
+      ✗ 1 driver records
+         │ orphan net1 of default/web: Multus refused DEL of net1 for pod
+         │ default/web on network `net1`: pod not found during Multus GetPod; run
+         │ without Multus: CNI plugin `warp`, DEL of net1 on network `net1`: not
+         │ found in [/tmp/ndra.IDmDMM/cni/bin]: install it there, or name its
+         │ directory in --cni-path
+
+    ✗  pod default/web did not start: cni-del failed 3 times: Multus refused DEL of
+       net1 for pod default/web on network `net1`: DelegateDel: error invoking
+       ConflistDel - "net1": conflistDel: error in getting result from
+       DelNetworkList: plugin type="warp" failed (delete): failed to find plugin
+       "warp" in path [/opt/cni/bin]
+    ✗  the parts were not done within 60s of the last pod's end
+    failed: 1 pod, 0 attachments, N steps in 61.05 s
+    "#);
+        });
+    });
+}
+
+#[test]
+fn colour_is_for_terminals_and_can_be_forced() {
+    let (_, out, _) = text(ndra(&[]).env("CLICOLOR_FORCE", "1"));
+    assert!(out.contains('\x1b'));
+    let (_, out, _) = text(ndra(&[]).env("CLICOLOR_FORCE", "1").env("NO_COLOR", "1"));
+    assert!(!out.contains('\x1b'));
+}
+
+#[test]
+fn other_locales_get_ascii() {
+    let (code, out, _) = text(ndra(&[]).env("LC_ALL", "C"));
+    assert_eq!(code, Some(0));
+    assert!(out.is_ascii(), "{out}");
+}
+
+#[test]
+fn a_reader_that_goes_away_does_not_hurt() {
+    let mut child = ndra(&["-o", "json"]).stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_kept_directory_holds_the_log_and_no_sockets() {
+    let (code, out, err) = text(&mut ndra(&["--keep"]));
+    assert_eq!(code, Some(0), "{out}");
+    let path = err.trim().strip_prefix("kept ").unwrap();
+    let directory = Kept(Path::new(path));
+    let log = std::fs::read_to_string(directory.0.join("logs/driver.log")).unwrap();
+    assert!(log.contains("registered with the kubelet"), "{log}");
+    assert_eq!(std::fs::read_dir(directory.0.join("run")).unwrap().count(), 0);
+}
+
+/// Interrupted in the middle: the driver's process must not outlive the run.
+#[test]
+#[cfg(target_os = "linux")]
+fn an_interrupt_ends_the_driver() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("wait.yaml");
+    let scenario = "name: wait\ntitle: Waits for what never comes\n\
+                    actions: [{wait: {orphans: 1}}]\n";
+    std::fs::write(&file, scenario).unwrap();
+    let mut child = ndra(&["--keep", "--scenario", file.to_str().unwrap()])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let driver = driver_of(&mut child);
+    let pid = i32::try_from(child.id()).unwrap();
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let mut err = String::new();
+    let mut lines = BufReader::new(child.stderr.take().unwrap());
+    while lines.read_line(&mut err).unwrap() > 0 {}
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{err}");
+    assert!(err.contains("interrupted"), "{err}");
+    let kept = err.lines().find_map(|line| line.strip_prefix("kept ")).unwrap();
+    let _kept = Kept(Path::new(kept));
+    // It was killed; as long as nobody has waited for it, it is a zombie.
+    let state = std::fs::read_to_string(format!("/proc/{driver}/stat")).unwrap_or_default();
+    assert!(state.is_empty() || state.contains(") Z "), "{state}");
+}
+
+struct Kept<'a>(&'a Path);
+
+impl Drop for Kept<'_> {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(self.0);
+    }
+}
+
+fn write(child: &mut Child, text: &str) {
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(text.as_bytes()).unwrap();
+}
+
+#[cfg(target_os = "linux")]
+/// The process that `child` runs the driver in, once it is there.
+fn driver_of(child: &mut Child) -> i32 {
+    let tasks = format!("/proc/{}/task", child.id());
+    while child.try_wait().unwrap().is_none() {
+        let children: String = std::fs::read_dir(&tasks)
+            .unwrap()
+            .filter_map(|task| {
+                std::fs::read_to_string(task.ok()?.path().join("children")).ok()
+            })
+            .collect();
+        if let Some(driver) = children.split_whitespace().next() {
+            return driver.parse().unwrap();
+        }
+        std::thread::yield_now();
+    }
+    panic!("the run ended before it had a driver");
+}
