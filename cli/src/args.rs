@@ -38,7 +38,11 @@ pub(crate) enum Command {
     #[command(disable_help_flag = true)]
     Hook {
         /// The hook's own options.
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTIONS")]
+        #[arg(
+            trailing_var_arg = true,
+            allow_hyphen_values = true,
+            value_name = "OPTIONS"
+        )]
         args: Vec<OsString>,
     },
     /// Run one of the mocks as a process of its own, until Ctrl-C or SIGTERM.

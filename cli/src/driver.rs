@@ -24,14 +24,31 @@ use crate::signals;
 #[command(next_line_help = true)]
 pub(crate) struct Args {
     /// The driver's name, as DeviceClasses, ResourceSlices and claims use it.
-    #[arg(long, default_value = "dra.networking", value_name = "NAME", help_heading = "Names")]
+    #[arg(
+        long,
+        default_value = "dra.networking",
+        value_name = "NAME",
+        help_heading = "Names"
+    )]
     driver_name: String,
     /// The node's name in the API.
-    #[arg(long, env = "NODE_NAME", hide_env_values = true, value_name = "NAME", help_heading = "Names")]
+    #[arg(
+        long,
+        env = "NODE_NAME",
+        hide_env_values = true,
+        value_name = "NAME",
+        help_heading = "Names"
+    )]
     node_name: String,
 
     /// How to reach the API server; without it, by the pod's service account.
-    #[arg(long, env = "KUBECONFIG", hide_env_values = true, value_name = "FILE", help_heading = "Kubernetes")]
+    #[arg(
+        long,
+        env = "KUBECONFIG",
+        hide_env_values = true,
+        value_name = "FILE",
+        help_heading = "Kubernetes"
+    )]
     kubeconfig: Option<PathBuf>,
     /// How long reading a claim may take, retries included.
     #[arg(long, default_value = "10s", value_name = "DURATION", value_parser = duration::parse, help_heading = "Kubernetes")]
@@ -41,7 +58,12 @@ pub(crate) struct Args {
     slots: u16,
 
     /// Where the kubelet looks for plugin sockets; the driver puts its registration there.
-    #[arg(long, default_value = "/var/lib/kubelet/plugins_registry", value_name = "DIR", help_heading = "Kubelet")]
+    #[arg(
+        long,
+        default_value = "/var/lib/kubelet/plugins_registry",
+        value_name = "DIR",
+        help_heading = "Kubelet"
+    )]
     registry_dir: PathBuf,
     /// Where the driver's own socket for the kubelet, dra.sock, goes.
     /// [default: /var/lib/kubelet/plugins/DRIVER_NAME]
@@ -49,12 +71,26 @@ pub(crate) struct Args {
     plugin_dir: Option<PathBuf>,
 
     /// The record of what is prepared and attached. It must outlive the driver.
-    #[arg(long, default_value = "/var/lib/ndra", value_name = "DIR", help_heading = "State")]
+    #[arg(
+        long,
+        default_value = "/var/lib/ndra",
+        value_name = "DIR",
+        help_heading = "State"
+    )]
     state_dir: PathBuf,
     /// Where the driver's events are served, for `ndra watch` and other readers.
-    #[arg(long, default_value = "/run/ndra/events.sock", value_name = "SOCKET", help_heading = "State")]
+    #[arg(
+        long,
+        default_value = "/run/ndra/events.sock",
+        value_name = "SOCKET",
+        help_heading = "State"
+    )]
     events_socket: PathBuf,
-    /// How long calls under way may take after SIGTERM.
+    /// How often to look for claims that the kubelet forgot, to release what they hold.
+    #[arg(long, default_value = "5m", value_name = "DURATION", value_parser = duration::parse, help_heading = "State")]
+    forgotten_check: Duration,
+    /// How long calls under way may take after SIGTERM, and how long a successor waits for
+    /// the record.
     #[arg(long, default_value = "20s", value_name = "DURATION", value_parser = duration::parse, help_heading = "State")]
     stop_timeout: Duration,
     /// Past events that are kept for new readers.
@@ -62,7 +98,12 @@ pub(crate) struct Args {
     event_ring: u32,
 
     /// Where CDI specs go; the runtime must read this directory.
-    #[arg(long, default_value = "/var/run/cdi", value_name = "DIR", help_heading = "Runtime and hook")]
+    #[arg(
+        long,
+        default_value = "/var/run/cdi",
+        value_name = "DIR",
+        help_heading = "Runtime and hook"
+    )]
     cdi_dir: PathBuf,
     /// The runtime's CRI socket; `unix://` before it is allowed.
     #[arg(long, default_value = "/run/containerd/containerd.sock", value_name = "SOCKET", value_parser = socket, help_heading = "Runtime and hook")]
@@ -71,14 +112,29 @@ pub(crate) struct Args {
     #[arg(long, default_value = "5s", value_name = "DURATION", value_parser = duration::parse, help_heading = "Runtime and hook")]
     cri_timeout: Duration,
     /// The hook program, as the runtime sees it on the host.
-    #[arg(long, default_value = "/opt/ndra/bin/ndra-hook", value_name = "FILE", help_heading = "Runtime and hook")]
+    #[arg(
+        long,
+        default_value = "/opt/ndra/bin/ndra-hook",
+        value_name = "FILE",
+        help_heading = "Runtime and hook"
+    )]
     hook_path: PathBuf,
     /// An argument for the hook program, before the hook's own; may be repeated.
-    #[arg(long = "hook-arg", value_name = "ARG", allow_hyphen_values = true, help_heading = "Runtime and hook")]
+    #[arg(
+        long = "hook-arg",
+        value_name = "ARG",
+        allow_hyphen_values = true,
+        help_heading = "Runtime and hook"
+    )]
     hook_args: Vec<String>,
     /// Where the hook calls the driver. Running containers' specs name it: keep it the same
     /// over upgrades.
-    #[arg(long, default_value = "/run/ndra/hook.sock", value_name = "SOCKET", help_heading = "Runtime and hook")]
+    #[arg(
+        long,
+        default_value = "/run/ndra/hook.sock",
+        value_name = "SOCKET",
+        help_heading = "Runtime and hook"
+    )]
     callback_socket: PathBuf,
     /// When the runtime kills the hook; at most a kubelet's CRI time-out of 2 minutes.
     #[arg(long, default_value = "30s", value_name = "DURATION", value_parser = duration::parse, help_heading = "Runtime and hook")]
@@ -91,23 +147,49 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value_t = Cni::Multus, help_heading = "Networks")]
     cni: Cni,
     /// The socket of the Multus daemon (thick plugin), for --cni multus.
-    #[arg(long, default_value = "/run/multus/multus.sock", value_name = "SOCKET", help_heading = "Networks")]
+    #[arg(
+        long,
+        default_value = "/run/multus/multus.sock",
+        value_name = "SOCKET",
+        help_heading = "Networks"
+    )]
     multus_socket: PathBuf,
     /// Where CNI plugins are, several directories with `:` between. With --cni multus they
     /// are used to release what Multus refuses to.
-    #[arg(long, env = "CNI_PATH", hide_env_values = true, default_value = "/opt/cni/bin", value_name = "DIRS", help_heading = "Networks")]
+    #[arg(
+        long,
+        env = "CNI_PATH",
+        hide_env_values = true,
+        default_value = "/opt/cni/bin",
+        value_name = "DIRS",
+        help_heading = "Networks"
+    )]
     cni_path: OsString,
-    /// Where CNI results are kept, by Multus too.
-    #[arg(long, default_value = "/var/lib/cni", value_name = "DIR", help_heading = "Networks")]
+    /// Where Multus keeps CNI results, so that a release without it finds and removes them.
+    #[arg(
+        long,
+        default_value = "/var/lib/cni/multus",
+        value_name = "DIR",
+        help_heading = "Networks"
+    )]
     cni_cache_dir: PathBuf,
     /// Deadline for one ADD or DEL; must be shorter than --hook-timeout.
     #[arg(long, default_value = "20s", value_name = "DURATION", value_parser = duration::parse, help_heading = "Networks")]
     cni_timeout: Duration,
     /// The node's interface that claims without parameters get a MACVLAN on.
-    #[arg(long, default_value = "eth0", value_name = "NAME", help_heading = "Networks")]
+    #[arg(
+        long,
+        default_value = "eth0",
+        value_name = "NAME",
+        help_heading = "Networks"
+    )]
     uplink: String,
     /// A plugin type that claims may name; may be repeated. Without it, every type.
-    #[arg(long = "allow-cni-type", value_name = "TYPE", help_heading = "Networks")]
+    #[arg(
+        long = "allow-cni-type",
+        value_name = "TYPE",
+        help_heading = "Networks"
+    )]
     allow_cni_types: Vec<String>,
     /// Refuse network configuration in claims; only DeviceClasses may carry it.
     #[arg(long, help_heading = "Networks")]
@@ -124,7 +206,14 @@ pub(crate) struct Args {
     orphan_retry: Duration,
 
     /// What to log: error, warn, info, debug, trace, or a filter such as ndra_core=debug.
-    #[arg(long, default_value = "info", env = "NDRA_LOG", hide_env_values = true, value_name = "FILTER", help_heading = "Log")]
+    #[arg(
+        long,
+        default_value = "info",
+        env = "NDRA_LOG",
+        hide_env_values = true,
+        value_name = "FILTER",
+        help_heading = "Log"
+    )]
     log: String,
     /// End when standard input closes, so that a harness that dies leaves no driver behind.
     #[arg(long, hide = true)]
@@ -186,6 +275,7 @@ impl Args {
             del_attempts: self.del_attempts,
             release_timeout: self.release_timeout,
             orphan_retry: self.orphan_retry,
+            forgotten_check: self.forgotten_check,
             stop_timeout: self.stop_timeout,
             event_ring: self.event_ring as usize,
         }

@@ -42,6 +42,9 @@ mod tests {
         assert_eq!(error("5 parsecs"), mend);
         assert_eq!(error("0s"), "must be longer than zero");
         assert_eq!(error("25h"), "must not be longer than a day (24h)");
-        assert_eq!(error("99999999999999999h"), "must not be longer than a day (24h)");
+        assert_eq!(
+            error("99999999999999999h"),
+            "must not be longer than a day (24h)"
+        );
     }
 }

@@ -13,8 +13,8 @@ use serde_json::Value;
 pub(crate) use kind::Kind;
 pub(crate) use object::Object;
 pub(crate) use read::read;
-pub(crate) use yaml::typed;
 use yaml::documents;
+pub(crate) use yaml::typed;
 
 use crate::problem::{Place, Problem, Problems};
 

@@ -194,9 +194,9 @@ fn multus_config(args: Multus, client: kube::Client) -> ndra_mock_multus::Config
             cni_path: std::env::split_paths(&path).collect(),
             cache_dir: args.cni_cache_dir,
         }),
-        None => ndra_mock_multus::Backend::Record(ndra_mock_multus::RecordConfig {
-            links: args.links,
-        }),
+        None => {
+            ndra_mock_multus::Backend::Record(ndra_mock_multus::RecordConfig { links: args.links })
+        }
     };
     config
 }

@@ -9,7 +9,8 @@ use crate::failure::Failure;
 /// Ends with the first SIGTERM or SIGINT from now on.
 pub(crate) fn end() -> Result<impl Future<Output = ()>, Failure> {
     let listen = |kind| {
-        signal(kind).map_err(|error| Failure::run(format!("cannot listen for signals: {error}"), ""))
+        signal(kind)
+            .map_err(|error| Failure::run(format!("cannot listen for signals: {error}"), ""))
     };
     let mut term = listen(SignalKind::terminate())?;
     let mut int = listen(SignalKind::interrupt())?;

@@ -32,8 +32,10 @@ use crate::scenario::{SHIPPED, Scenario};
 /// server are mocks that behave like the real ones. Nothing needs root, and nothing is
 /// touched outside one temporary directory.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit codes: 0 as expected, 1 the flow failed or left something behind, \
-                        2 wrong usage or bad input.")]
+#[command(
+    after_help = "Exit codes: 0 as expected, 1 the flow failed or left something behind, \
+                        2 wrong usage or bad input."
+)]
 pub(crate) struct Args {
     /// Manifests to run, YAML or JSON; `-` reads standard input. Without one, the shipped
     /// examples/pod.yaml.

@@ -327,7 +327,10 @@ fn a_network_is_validated_as_multus_would_read_it() {
         (said.code, said.stdout + &said.stderr)
     };
     let (code, text) = network(r#"{"cniVersion": "1.0.0", "type": "macvlan"}"#);
-    assert_eq!((code, text.as_str()), (Some(0), "✓ NetworkAttachmentDefinition default/net\n"));
+    assert_eq!(
+        (code, text.as_str()),
+        (Some(0), "✓ NetworkAttachmentDefinition default/net\n")
+    );
     insta::assert_snapshot!(network("{").1, @r"
     × standard input:1: NetworkAttachmentDefinition default/net: spec.config: is
     │ not JSON: EOF while parsing an object at line 1 column 1

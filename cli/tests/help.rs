@@ -46,5 +46,9 @@ fn hook_answers_for_itself() {
 fn without_a_command_the_help_is_shown_and_the_usage_is_wrong() {
     let output = Command::new(env!("CARGO_BIN_EXE_ndra")).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8(output.stderr).unwrap().contains("Usage: ndra <COMMAND>"));
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .contains("Usage: ndra <COMMAND>")
+    );
 }

@@ -32,7 +32,10 @@ fn text(command: &mut Command) -> (Option<i32>, String, String) {
 fn stable() -> insta::Settings {
     let mut settings = insta::Settings::clone_current();
     settings.add_filter(r" +\d+(\.\d+)? (µs|us|ms|s)\b", " TIME");
-    settings.add_filter(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "UID");
+    settings.add_filter(
+        r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
+        "UID",
+    );
     settings.add_filter(r"[0-9a-f]{8}…", "UID…");
     settings.add_filter(r"([0-9a-f]{2}:){5}[0-9a-f]{2}", "MAC");
     settings.add_filter(r"/tmp/ndra\.\w{6}", "/tmp/ndra.XXXXXX");
@@ -45,7 +48,8 @@ fn the_shipped_pod_takes_twelve_steps() {
     assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
     assert!(out.lines().all(|line| line.chars().count() <= 80), "{out}");
     assert!(!out.contains('\x1b'), "colour in a pipe");
-    stable().bind(|| insta::assert_snapshot!(out, @r"
+    stable().bind(|| {
+        insta::assert_snapshot!(out, @r"
     ndra simulate examples/pod.yaml
     containerd (runc) · kubelet DRA v1 · Multus (recorded) · node laptop
 
@@ -72,7 +76,8 @@ fn the_shipped_pod_takes_twelve_steps() {
       ✓ 0 sockets
 
     ok: 1 pod, 1 attachment, 12 steps in TIME
-    "));
+    ")
+    });
 }
 
 #[test]
@@ -128,7 +133,10 @@ fn many_pods_become_statistics() {
     let (code, out, err) = text(&mut ndra(&["--pods", "6"]));
     assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
     assert!(out.contains("count       p50       p99       max"), "{out}");
-    assert!(out.contains("ok: 6 pods, 6 attachments, 72 steps in "), "{out}");
+    assert!(
+        out.contains("ok: 6 pods, 6 attachments, 72 steps in "),
+        "{out}"
+    );
     assert!(out.lines().count() < 40, "{out}");
 }
 
@@ -195,7 +203,10 @@ fn other_locales_get_ascii() {
 
 #[test]
 fn a_reader_that_goes_away_does_not_hurt() {
-    let mut child = ndra(&["-o", "json"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = ndra(&["-o", "json"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     drop(child.stdout.take());
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
@@ -208,7 +219,10 @@ fn a_kept_directory_holds_the_log_and_no_sockets() {
     let directory = Kept(Path::new(path));
     let log = std::fs::read_to_string(directory.0.join("logs/driver.log")).unwrap();
     assert!(log.contains("registered with the kubelet"), "{log}");
-    assert_eq!(std::fs::read_dir(directory.0.join("run")).unwrap().count(), 0);
+    assert_eq!(
+        std::fs::read_dir(directory.0.join("run")).unwrap().count(),
+        0
+    );
 }
 
 /// Interrupted in the middle: the driver's process must not outlive the run.
@@ -234,7 +248,10 @@ fn an_interrupt_ends_the_driver() {
     while lines.read_line(&mut err).unwrap() > 0 {}
     assert_eq!(child.wait().unwrap().code(), Some(1), "{err}");
     assert!(err.contains("interrupted"), "{err}");
-    let kept = err.lines().find_map(|line| line.strip_prefix("kept ")).unwrap();
+    let kept = err
+        .lines()
+        .find_map(|line| line.strip_prefix("kept "))
+        .unwrap();
     let _kept = Kept(Path::new(kept));
     // It was killed; as long as nobody has waited for it, it is a zombie.
     let state = std::fs::read_to_string(format!("/proc/{driver}/stat")).unwrap_or_default();
@@ -261,9 +278,7 @@ fn driver_of(child: &mut Child) -> i32 {
     while child.try_wait().unwrap().is_none() {
         let children: String = std::fs::read_dir(&tasks)
             .unwrap()
-            .filter_map(|task| {
-                std::fs::read_to_string(task.ok()?.path().join("children")).ok()
-            })
+            .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("children")).ok())
             .collect();
         if let Some(driver) = children.split_whitespace().next() {
             return driver.parse().unwrap();

@@ -41,7 +41,12 @@ fn text<'a>(detail: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
 }
 
 fn prepared_device(detail: &Map<String, Value>) -> Option<&str> {
-    detail.get("devices")?.get(0)?.get("cdiDeviceIds")?.get(0)?.as_str()
+    detail
+        .get("devices")?
+        .get(0)?
+        .get("cdiDeviceIds")?
+        .get(0)?
+        .as_str()
 }
 
 /// The last part of a path. A CDI spec's name begins with its vendor, which is known.
@@ -95,12 +100,19 @@ fn interface(detail: &Map<String, Value>) -> Option<String> {
         .flatten()
         .filter_map(Value::as_str)
         .collect();
-    Some(format!("{name} {}", addresses.join(" ")).trim_end().to_owned())
+    Some(
+        format!("{name} {}", addresses.join(" "))
+            .trim_end()
+            .to_owned(),
+    )
 }
 
 /// The `Ready` condition in the patch that was sent.
 fn condition(detail: &Map<String, Value>) -> Option<String> {
-    let devices = detail.get("patch")?.pointer("/status/devices")?.as_array()?;
+    let devices = detail
+        .get("patch")?
+        .pointer("/status/devices")?
+        .as_array()?;
     let ready = devices
         .iter()
         .flat_map(|device| device.get("conditions").and_then(Value::as_array))

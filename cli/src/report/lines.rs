@@ -71,7 +71,9 @@ mod tests {
 
     #[test]
     fn a_place_that_takes_no_file_is_named() {
-        let error = Recording::create(Path::new("/nowhere/a.jsonl")).err().unwrap();
+        let error = Recording::create(Path::new("/nowhere/a.jsonl"))
+            .err()
+            .unwrap();
         assert_eq!(
             error.to_string(),
             "cannot write the recording /nowhere/a.jsonl: No such file or directory"

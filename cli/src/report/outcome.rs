@@ -53,7 +53,12 @@ impl Outcome {
     pub(crate) fn leaks(&self) -> Vec<String> {
         self.checks
             .iter()
-            .flat_map(|check| check.left.iter().map(|left| format!("{}: {left}", check.what)))
+            .flat_map(|check| {
+                check
+                    .left
+                    .iter()
+                    .map(|left| format!("{}: {left}", check.what))
+            })
             .collect()
     }
 

@@ -112,7 +112,10 @@ impl Page {
     fn interfaces(self, text: &mut String, outcome: &Outcome) {
         let listed = || outcome.attached.iter().take(LISTED);
         let pods = listed().map(|a| a.pod.len()).max().unwrap_or_default();
-        let names = listed().map(|a| a.interface.len()).max().unwrap_or_default();
+        let names = listed()
+            .map(|a| a.interface.len())
+            .max()
+            .unwrap_or_default();
         for attached in listed() {
             let _ = writeln!(
                 text,
@@ -144,7 +147,11 @@ impl Page {
             (BAD, "left behind")
         };
         let _ = writeln!(text, "{}", paint(style, title));
-        let cells: Vec<_> = outcome.checks.iter().filter(|c| c.left.is_empty()).collect();
+        let cells: Vec<_> = outcome
+            .checks
+            .iter()
+            .filter(|c| c.left.is_empty())
+            .collect();
         for row in cells.chunks(3) {
             let mut line = String::new();
             for check in row {

@@ -72,7 +72,9 @@ impl Look {
     /// As the locale says: the first of LC_ALL, LC_CTYPE and LANG that is set.
     pub(crate) fn of_locale() -> Self {
         let set = |name| env::var(name).ok().filter(|value| !value.is_empty());
-        let locale = set("LC_ALL").or_else(|| set("LC_CTYPE")).or_else(|| set("LANG"));
+        let locale = set("LC_ALL")
+            .or_else(|| set("LC_CTYPE"))
+            .or_else(|| set("LANG"));
         Self::named(locale.as_deref())
     }
 
@@ -94,7 +96,10 @@ impl Look {
             return text.to_owned();
         }
         let keep = width.saturating_sub(self.ellipsis.chars().count());
-        text.chars().take(keep).chain(self.ellipsis.chars()).collect()
+        text.chars()
+            .take(keep)
+            .chain(self.ellipsis.chars())
+            .collect()
     }
 
     /// A duration in at most 8 characters.
@@ -147,13 +152,24 @@ mod tests {
     #[test]
     fn durations_stay_short() {
         let look = Look::UNICODE;
-        let texts: Vec<_> = [0, 999, 1_000, 12_345, 999_999, 1_000_000, 99_999_999, 100_000_000]
-            .into_iter()
-            .map(|us| look.duration(us))
-            .collect();
+        let texts: Vec<_> = [
+            0,
+            999,
+            1_000,
+            12_345,
+            999_999,
+            1_000_000,
+            99_999_999,
+            100_000_000,
+        ]
+        .into_iter()
+        .map(|us| look.duration(us))
+        .collect();
         assert_eq!(
             texts,
-            ["0 µs", "999 µs", "1.0 ms", "12.3 ms", "999.9 ms", "1.00 s", "99.99 s", "100 s"]
+            [
+                "0 µs", "999 µs", "1.0 ms", "12.3 ms", "999.9 ms", "1.00 s", "99.99 s", "100 s"
+            ]
         );
         assert!(texts.iter().all(|t| t.chars().count() <= 8));
     }

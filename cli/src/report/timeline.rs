@@ -151,7 +151,9 @@ impl Timeline {
             .filter_map(|(index, entry)| match entry {
                 Entry::Open(begin)
                     if begin.step == end.step
-                        && (uid(begin).is_none() || uid(end).is_none() || uid(begin) == uid(end)) =>
+                        && (uid(begin).is_none()
+                            || uid(end).is_none()
+                            || uid(begin) == uid(end)) =>
                 {
                     Some((self.offset(begin).abs_diff(began_us), index))
                 }
@@ -233,9 +235,7 @@ impl Timeline {
             .max_by_key(|(_, inner)| inner.len());
         match inner {
             Some((number, inner)) if error == inner => format!("as step {number} below"),
-            Some((number, inner)) => {
-                error.replacen(inner, &format!("(as step {number} below)"), 1)
-            }
+            Some((number, inner)) => error.replacen(inner, &format!("(as step {number} below)"), 1),
             None => error.to_owned(),
         }
     }

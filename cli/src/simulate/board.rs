@@ -121,7 +121,9 @@ impl Board {
             .map(|kind| {
                 let board = self.clone();
                 let objects = Api::all_with(client.clone(), &kind.resource());
-                AbortOnDropHandle::new(tokio::spawn(async move { board.reflect(kind, objects).await }))
+                AbortOnDropHandle::new(tokio::spawn(
+                    async move { board.reflect(kind, objects).await },
+                ))
             })
             .collect()
     }
@@ -141,10 +143,17 @@ impl Board {
                     self.change(|seen| seen.objects.insert(kind.kind, all));
                 }
                 Ok(Some(watcher::Event::Apply(object))) => {
-                    self.change(|seen| seen.objects.entry(kind.kind).or_default().extend(entry(&object)));
+                    self.change(|seen| {
+                        seen.objects
+                            .entry(kind.kind)
+                            .or_default()
+                            .extend(entry(&object))
+                    });
                 }
                 Ok(Some(watcher::Event::Delete(object))) => {
-                    let Some((key, _)) = entry(&object) else { continue };
+                    let Some((key, _)) = entry(&object) else {
+                        continue;
+                    };
                     self.change(|seen| seen.objects.entry(kind.kind).or_default().remove(&key));
                 }
                 Ok(None) => return,

@@ -40,7 +40,9 @@ pub(crate) async fn end(mut world: World) -> Result<Ended, Failure> {
         })
         .await;
     if settled.is_none() {
-        failures.push(format!("the parts were not done within {limit:?} of the last pod's end"));
+        failures.push(format!(
+            "the parts were not done within {limit:?} of the last pod's end"
+        ));
     }
     let mut checks = world.board.look(|seen| at_rest(&world, seen));
     let facts = judge::facts(&world);
@@ -50,9 +52,11 @@ pub(crate) async fn end(mut world: World) -> Result<Ended, Failure> {
     world.board.until(limit, gone).await;
     checks.push(Check {
         what: "ResourceSlices",
-        left: world
-            .board
-            .look(|seen| seen.objects(&kind::SLICE).map(|(name, _)| name.clone()).collect()),
+        left: world.board.look(|seen| {
+            seen.objects(&kind::SLICE)
+                .map(|(name, _)| name.clone())
+                .collect()
+        }),
     });
     world.inlet.flush().await;
     let work = world.stop().await;
@@ -84,7 +88,12 @@ async fn delete_objects(world: &World) -> Result<(), String> {
             world.delete(kind, key, false).await.map_err(tell)?;
         }
         let gone = |seen: &Seen| seen.objects(kind).next().is_none().then_some(());
-        if world.board.until(world.options.timeout, gone).await.is_none() {
+        if world
+            .board
+            .until(world.options.timeout, gone)
+            .await
+            .is_none()
+        {
             let left: Vec<String> = world
                 .board
                 .look(|seen| seen.objects(kind).map(|(key, _)| key.clone()).collect());
@@ -134,10 +143,16 @@ fn at_rest(world: &World, seen: &Seen) -> Vec<Check> {
             "driver records",
             match record {
                 Ok(record) => {
-                    let claims = record.claims.values().map(|c| format!("claim {}", c.claim.name));
+                    let claims = record
+                        .claims
+                        .values()
+                        .map(|c| format!("claim {}", c.claim.name));
                     let orphans = record.orphans.iter().map(|orphan| {
                         let why = orphan.last_error.as_deref().unwrap_or("not tried yet");
-                        format!("orphan {} of {}: {why}", orphan.place.if_name, orphan.place.pod)
+                        format!(
+                            "orphan {} of {}: {why}",
+                            orphan.place.if_name, orphan.place.pod
+                        )
                     });
                     claims.chain(orphans).collect()
                 }
@@ -165,14 +180,18 @@ fn at_rest(world: &World, seen: &Seen) -> Vec<Check> {
         check("network namespaces", files(&world.work.at("netns"))),
         check(
             "claims",
-            seen.objects(&kind::CLAIM).map(|(key, _)| key.clone()).collect(),
+            seen.objects(&kind::CLAIM)
+                .map(|(key, _)| key.clone())
+                .collect(),
         ),
     ]
 }
 
 fn files(directory: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries.map(|entry| entry.path().display().to_string()).collect();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.path().display().to_string())
+        .collect();
     names.sort();
     names
 }
@@ -184,8 +203,8 @@ fn sockets(work: &WorkDir) -> Vec<String> {
     let directories: [PathBuf; 3] = [work.at("run"), work.at("reg"), work.at("plugin")];
     for directory in directories {
         for name in files(&directory) {
-            let is_socket = std::fs::symlink_metadata(&name)
-                .is_ok_and(|meta| meta.file_type().is_socket());
+            let is_socket =
+                std::fs::symlink_metadata(&name).is_ok_and(|meta| meta.file_type().is_socket());
             if is_socket {
                 found.push(name);
             }

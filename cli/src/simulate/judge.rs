@@ -39,7 +39,9 @@ pub(crate) struct Found {
 pub(crate) fn facts(world: &World) -> Facts {
     let sandboxes = world.runtime.sandboxes();
     let pod = |id: &str| {
-        let found = sandboxes.iter().find(|sandbox| sandbox.id == id && sandbox.ready);
+        let found = sandboxes
+            .iter()
+            .find(|sandbox| sandbox.id == id && sandbox.ready);
         found.map_or_else(
             || format!("sandbox {id}"),
             |sandbox| format!("{}/{}", sandbox.namespace, sandbox.name),
@@ -90,7 +92,10 @@ pub(crate) fn wait(condition: &Condition, seen: &Seen, facts: &Facts) -> Vec<Str
     if condition.republished {
         let mut slices = seen.objects(&kind::SLICE).peekable();
         let old = |(_, slice): (&String, &Value)| {
-            facts.old_slices.iter().any(|uid| text(slice, "/metadata/uid") == uid)
+            facts
+                .old_slices
+                .iter()
+                .any(|uid| text(slice, "/metadata/uid") == uid)
         };
         if slices.peek().is_none() || slices.any(old) {
             missing.push("the ResourceSlices were not published anew".into());
@@ -131,12 +136,17 @@ fn of_pod(condition: &Condition, key: &str, seen: &Seen, missing: &mut Vec<Strin
     if let Some(reason) = &condition.waiting
         && !statuses().any(|s| text(s, "/state/waiting/reason") == reason)
     {
-        missing.push(format!("no container of {key} waits for {reason}: {}", waiting(seen, key)));
+        missing.push(format!(
+            "no container of {key} waits for {reason}: {}",
+            waiting(seen, key)
+        ));
     }
     if let Some(wanted) = condition.restarts
         && !statuses().any(|s| s.get("restartCount").and_then(Value::as_i64) >= Some(wanted))
     {
-        missing.push(format!("no container of {key} was restarted {wanted} times"));
+        missing.push(format!(
+            "no container of {key} was restarted {wanted} times"
+        ));
     }
 }
 
@@ -191,7 +201,9 @@ pub(crate) fn judge(expect: &Expect, seen: &Seen, facts: &Facts) -> Vec<String> 
 fn count(step: Step, wanted: StepCount, seen: &Seen) -> Option<String> {
     let of = |phase| {
         let events = seen.flow.iter();
-        events.filter(|e| e.step == step && e.phase == phase).count()
+        events
+            .filter(|e| e.step == step && e.phase == phase)
+            .count()
     };
     let found = StepCount {
         end: of(Phase::End),
@@ -239,7 +251,11 @@ fn about(event: &Event, pod: &str, seen: &Seen) -> bool {
     };
     let by_flow = seen.flow.iter().any(|other| {
         other.subject.pod.as_deref() == Some(pod)
-            && other.subject.claim.as_ref().is_some_and(|c| c.uid == claim.uid)
+            && other
+                .subject
+                .claim
+                .as_ref()
+                .is_some_and(|c| c.uid == claim.uid)
     });
     let (namespace, name) = pod.split_once('/').unwrap_or_default();
     let reserved = seen
@@ -263,7 +279,9 @@ fn container(wanted: &ContainerState, seen: &Seen) -> Option<String> {
         let reason = wanted.reason.as_ref();
         let restarts = status.get("restartCount").and_then(Value::as_i64);
         reason.is_none_or(|reason| text(state, "/reason") == reason)
-            && wanted.restarts.is_none_or(|wanted| restarts == Some(wanted))
+            && wanted
+                .restarts
+                .is_none_or(|wanted| restarts == Some(wanted))
             && has_all(text(state, "/message"), &wanted.contains)
     });
     (!fits).then(|| {
@@ -277,7 +295,10 @@ fn interfaces(wanted: &[Interface], facts: &Facts) -> Option<String> {
         found.pod == pod_key(&wanted.pod)
             && found.name == wanted.name
             && wanted.mac.as_ref().is_none_or(|mac| *mac == found.mac)
-            && wanted.addresses.as_ref().is_none_or(|addresses| *addresses == found.addresses)
+            && wanted
+                .addresses
+                .as_ref()
+                .is_none_or(|addresses| *addresses == found.addresses)
     };
     let all = wanted
         .iter()
@@ -288,7 +309,14 @@ fn interfaces(wanted: &[Interface], facts: &Facts) -> Option<String> {
             .iter()
             .map(|i| format!("{} {} [{}]", i.pod, i.name, i.addresses.join(" ")))
             .collect();
-        format!("the interfaces are {}", if found.is_empty() { "none".into() } else { found.join(", ") })
+        format!(
+            "the interfaces are {}",
+            if found.is_empty() {
+                "none".into()
+            } else {
+                found.join(", ")
+            }
+        )
     })
 }
 
@@ -301,7 +329,10 @@ fn claim(wanted: &ClaimState, seen: &Seen) -> Vec<String> {
         // Made from a template: known by the annotation that says for which entry.
         Some((pod, entry)) => {
             let made = seen.objects(&kind::CLAIM).find(|(_, object)| {
-                text(object, "/metadata/annotations/resource.kubernetes.io~1pod-claim-name") == entry
+                text(
+                    object,
+                    "/metadata/annotations/resource.kubernetes.io~1pod-claim-name",
+                ) == entry
                     && text(object, "/metadata/ownerReferences/0/name") == pod
             });
             (wanted.claim.clone(), made.map(|(_, object)| object))
@@ -319,16 +350,25 @@ fn claim(wanted: &ClaimState, seen: &Seen) -> Vec<String> {
     };
     let mut missing = Vec::new();
     if let Some(count) = wanted.devices.filter(|count| *count != devices.len()) {
-        missing.push(format!("claim {name} has {} devices with a status, not {count}", devices.len()));
+        missing.push(format!(
+            "claim {name} has {} devices with a status, not {count}",
+            devices.len()
+        ));
     }
     if conditions().count() == 0 || conditions().any(|c| text(c, "/status") != wanted.ready) {
         let found: Vec<&str> = conditions().map(|c| text(c, "/status")).collect();
-        missing.push(format!("claim {name} has Ready={found:?}, not {}", wanted.ready));
+        missing.push(format!(
+            "claim {name} has Ready={found:?}, not {}",
+            wanted.ready
+        ));
     }
     if !wanted.contains.is_empty()
         && !conditions().any(|c| has_all(text(c, "/message"), &wanted.contains))
     {
-        missing.push(format!("no condition of claim {name} contains {}", wanted.contains.join(" and ")));
+        missing.push(format!(
+            "no condition of claim {name} contains {}",
+            wanted.contains.join(" and ")
+        ));
     }
     missing
 }
@@ -348,7 +388,8 @@ fn pod_event(wanted: &PodEvent, seen: &Seen) -> Option<String> {
         })
         .collect();
     let found = on_pod.iter().any(|event| {
-        text(event, "/reason") == wanted.reason && has_all(text(event, "/message"), &wanted.contains)
+        text(event, "/reason") == wanted.reason
+            && has_all(text(event, "/message"), &wanted.contains)
     });
     (!found).then(|| {
         let there: Vec<String> = on_pod
@@ -366,7 +407,10 @@ fn pod_event(wanted: &PodEvent, seen: &Seen) -> Option<String> {
 
 fn orphans(wanted: usize, facts: &Facts) -> Option<String> {
     (facts.orphans != wanted).then(|| {
-        format!("{} attachments wait to be released, not {wanted}", facts.orphans)
+        format!(
+            "{} attachments wait to be released, not {wanted}",
+            facts.orphans
+        )
     })
 }
 
@@ -379,11 +423,18 @@ fn statuses(pod: &Value) -> impl Iterator<Item = &Value> {
 }
 
 fn list<'a>(value: &'a Value, path: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
-    value.pointer(path).and_then(Value::as_array).into_iter().flatten()
+    value
+        .pointer(path)
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
 }
 
 fn text<'a>(value: &'a Value, path: &str) -> &'a str {
-    value.pointer(path).and_then(Value::as_str).unwrap_or_default()
+    value
+        .pointer(path)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 fn has_all(text: &str, parts: &[String]) -> bool {

@@ -95,7 +95,12 @@ async fn one(world: &World, objects: &[Object]) -> Result<Vec<String>, Failure> 
             let left = keys.iter().any(|key| seen.object(kind, key).is_some());
             (!left).then_some(())
         };
-        if world.board.until(world.options.timeout, gone).await.is_none() {
+        if world
+            .board
+            .until(world.options.timeout, gone)
+            .await
+            .is_none()
+        {
             failures.push(format!(
                 "{} {} did not go away within {:?}",
                 kind.kind,
@@ -142,8 +147,8 @@ fn state(seen: &Seen, key: &str) -> Option<Result<(), String>> {
     let mut failed: BTreeMap<(Step, Option<&str>), (usize, &Event)> = BTreeMap::new();
     for event in &seen.flow {
         let uid = event.subject.claim.as_ref().map(|claim| claim.uid.as_str());
-        let about = event.subject.pod.as_deref() == Some(key)
-            || uid.is_some_and(|uid| mine.contains(&uid));
+        let about =
+            event.subject.pod.as_deref() == Some(key) || uid.is_some_and(|uid| mine.contains(&uid));
         if about && event.phase == Phase::Fail {
             let entry = failed.entry((event.step, uid)).or_insert((0, event));
             *entry = (entry.0 + 1, event);
@@ -186,7 +191,11 @@ fn told(seen: &Seen, claims: &[&str]) -> bool {
             seen.flow.iter().any(|event| {
                 event.step == step
                     && event.phase == Phase::End
-                    && event.subject.claim.as_ref().is_some_and(|claim| claim.uid == *uid)
+                    && event
+                        .subject
+                        .claim
+                        .as_ref()
+                        .is_some_and(|claim| claim.uid == *uid)
             })
         };
         !ended(Step::CniAdd) || ended(Step::Status)
@@ -221,13 +230,19 @@ pub(crate) fn waiting(seen: &Seen, key: &str) -> String {
     };
     let mut reasons: Vec<String> = unschedulable(seen, key).into_iter().collect();
     for list in ["initContainerStatuses", "containerStatuses"] {
-        let statuses = pod.pointer(&format!("/status/{list}")).and_then(Value::as_array);
+        let statuses = pod
+            .pointer(&format!("/status/{list}"))
+            .and_then(Value::as_array);
         for status in statuses.into_iter().flatten() {
             let Some(waiting) = status.pointer("/state/waiting") else {
                 continue;
             };
             let text = |value: &Value, key: &str| {
-                value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
+                value
+                    .get(key)
+                    .and_then(Value::as_str)
+                    .unwrap_or_default()
+                    .to_owned()
             };
             reasons.push(format!(
                 "container {} waits: {} {}",

@@ -90,6 +90,9 @@ impl DriverProcess {
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = log.lines().rev().take(5).collect();
         let tail: Vec<&str> = lines.into_iter().rev().collect();
-        format!("the driver ended by itself ({status}); it said last:\n{}", tail.join("\n"))
+        format!(
+            "the driver ended by itself ({status}); it said last:\n{}",
+            tail.join("\n")
+        )
     }
 }

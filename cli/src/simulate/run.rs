@@ -97,7 +97,11 @@ impl Plan {
     }
 
     fn pods(&self) -> usize {
-        let pods = self.objects().iter().filter(|o| o.kind == &kind::POD).count();
+        let pods = self
+            .objects()
+            .iter()
+            .filter(|o| o.kind == &kind::POD)
+            .count();
         match self {
             Self::Pods { copies, .. } => pods * usize::from(*copies),
             Self::Scenario(_) => pods,
@@ -172,7 +176,9 @@ fn scenario_flavor(scenario: &Scenario, wanted: Option<Flavor>) -> Result<Flavor
 }
 
 fn has_gates(actions: &[Action]) -> bool {
-    actions.iter().any(|action| matches!(action, Action::Before(_)))
+    actions
+        .iter()
+        .any(|action| matches!(action, Action::Before(_)))
 }
 
 /// The most devices that one object asks for.
@@ -188,7 +194,9 @@ fn devices(object: &Object) -> usize {
         .flatten()
         .map(|request| {
             let count = request.pointer("/exactly/count").and_then(Value::as_u64);
-            usize::try_from(count.unwrap_or(1)).unwrap_or(usize::MAX).clamp(1, 4096)
+            usize::try_from(count.unwrap_or(1))
+                .unwrap_or(usize::MAX)
+                .clamp(1, 4096)
         })
         .sum()
 }
@@ -246,8 +254,7 @@ async fn whole(
         let show = show.clone();
         move |told| show.tell(&told)
     });
-    let mut world =
-        World::start(options, work, board, inlet, recorder, plan.objects()).await?;
+    let mut world = World::start(options, work, board, inlet, recorder, plan.objects()).await?;
     let mut failures = match plan {
         Plan::Pods {
             objects,

@@ -106,12 +106,16 @@ impl<'a> Stage<'a> {
                     &kill.container,
                     kill.code,
                 );
-                killed.await.map_err(|error| Stuck::Failed(error.to_string()))?;
+                killed
+                    .await
+                    .map_err(|error| Stuck::Failed(error.to_string()))?;
             }
             Action::KillSandbox(pod) => {
                 let (namespace, name) = split(pod);
                 let killed = self.world.runtime.kill_sandbox(&namespace, &name);
-                killed.await.map_err(|error| Stuck::Failed(error.to_string()))?;
+                killed
+                    .await
+                    .map_err(|error| Stuck::Failed(error.to_string()))?;
             }
             Action::DeletePod(pod) => {
                 self.world.delete(&kind::POD, &pod_key(pod), false).await?;
@@ -217,9 +221,10 @@ impl<'a> Stage<'a> {
     async fn arrived(&mut self, arrival: Arrival) -> Result<(), Stuck> {
         let fits = |before: &&Before| {
             before.step == arrival.step
-                && before.pod.as_ref().is_none_or(|pod| {
-                    arrival.subject.pod.as_deref() == Some(pod_key(pod).as_str())
-                })
+                && before
+                    .pod
+                    .as_ref()
+                    .is_none_or(|pod| arrival.subject.pod.as_deref() == Some(pod_key(pod).as_str()))
         };
         let Some(index) = self.held.iter().position(fits) else {
             return Ok(());

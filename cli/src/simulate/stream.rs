@@ -94,7 +94,10 @@ impl Inlet {
             if let Some(mut events) = inlet.connect(&socket).await {
                 while let Some(Ok(watched)) = events.next().await {
                     if watched.dropped > 0 {
-                        inlet.note(format!("{} events of the driver were lost", watched.dropped));
+                        inlet.note(format!(
+                            "{} events of the driver were lost",
+                            watched.dropped
+                        ));
                     }
                     inlet.event(source, Arc::new(watched.event));
                 }

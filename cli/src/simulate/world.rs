@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use kube::core::Status;
 use kube::api::{Api, DeleteParams, DynamicObject, PostParams, Preconditions};
+use kube::core::Status;
 use ndra_core::event::Recorder;
 use ndra_core::gate::{Gate, GateKeeper};
 use ndra_mock_apiserver::ApiServer;
@@ -175,7 +175,10 @@ impl World {
             }))?);
         }
         for object in &ground {
-            if !objects.iter().any(|own| own.to_string() == object.to_string()) {
+            if !objects
+                .iter()
+                .any(|own| own.to_string() == object.to_string())
+            {
                 self.ensure(object).await?;
             }
         }

@@ -114,12 +114,16 @@ fn network(object: &Object, rules: &Rules) -> Vec<Problem> {
     let mut config: Value = match serde_json::from_str(config) {
         Ok(config) => config,
         Err(error) => {
-            return problem(format!("is not JSON: {error}"), "correct the JSON text there");
+            return problem(
+                format!("is not JSON: {error}"),
+                "correct the JSON text there",
+            );
         }
     };
     // Multus gives a network without a name the object's.
     if let Value::Object(map) = &mut config {
-        map.entry("name").or_insert_with(|| object.name.clone().into());
+        map.entry("name")
+            .or_insert_with(|| object.name.clone().into());
     }
     match ConfigList::check(&config, &rules.policy) {
         Ok(_) => Vec::new(),

@@ -61,7 +61,12 @@ fn an_error_is_told_once_where_it_arose() {
     let events = [
         event(Step::Hook, Phase::Begin, 1_000, 0),
         event(Step::Callback, Phase::Begin, 2_000, 0),
-        fail(Step::Callback, 3_000, 1_000, "no link named eth9 on this node: name one that is there"),
+        fail(
+            Step::Callback,
+            3_000,
+            1_000,
+            "no link named eth9 on this node: name one that is there",
+        ),
         fail(
             Step::Hook,
             4_000,
