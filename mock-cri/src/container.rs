@@ -9,11 +9,9 @@ use tokio_util::sync::CancellationToken;
 use crate::Flavor;
 use crate::annotations::{self, CrioContainer};
 use crate::bundle::Bundle;
-use crate::info;
 use crate::lifecycle::Oci;
 use crate::names;
 use crate::runtime::{Inner, now, rfc3339};
-use crate::sandbox::has_labels;
 use crate::spec::{self, ForContainer};
 use crate::state::{Busy, Container, Exit, Phase, Store};
 use crate::words::{Call, Fault, Held, Missing};
@@ -405,93 +403,6 @@ impl Inner {
             Err(fault) if fault.nothing_there() => Ok(None),
             Err(fault) => Err(fault),
         }
-    }
-
-    /// ContainerStatus.
-    pub(crate) fn container_status(
-        &self,
-        request: &cri::ContainerStatusRequest,
-    ) -> Result<cri::ContainerStatusResponse, Fault> {
-        let store = self.store();
-        let container = store.container(Call::Container, &request.container_id)?;
-        let (mut started_at, mut exit) = (0, None);
-        match &container.phase {
-            Phase::Created => {}
-            Phase::Running { started_at: at } => started_at = *at,
-            Phase::Exited(ended) => {
-                started_at = ended.started_at;
-                exit = Some(ended);
-            }
-        }
-        let given = container.config.image.clone().unwrap_or_default();
-        let status = cri::ContainerStatus {
-            id: container.id.clone(),
-            metadata: Some(container.metadata.clone()),
-            state: container.cri_state().into(),
-            created_at: container.created_at,
-            started_at,
-            finished_at: exit.map_or(0, |e| e.finished_at),
-            exit_code: exit.map_or(0, |e| e.code),
-            image: Some(cri::ImageSpec {
-                image: given.image,
-                ..Default::default()
-            }),
-            image_ref: container.image_ref.clone(),
-            reason: exit.map_or("", |e| e.reason).into(),
-            message: exit.map(|e| e.message.clone()).unwrap_or_default(),
-            labels: container.config.labels.clone(),
-            annotations: container.config.annotations.clone(),
-            log_path: container.log_path.clone(),
-            image_id: container.image_ref.clone(),
-        };
-        Ok(cri::ContainerStatusResponse {
-            status: Some(status),
-            info: if request.verbose {
-                info::container(self.flavor, container, self.pid)
-            } else {
-                Default::default()
-            },
-        })
-    }
-
-    /// ListContainers.
-    pub(crate) fn list_containers(
-        &self,
-        filter: Option<cri::ContainerFilter>,
-    ) -> Vec<cri::Container> {
-        let filter = filter.unwrap_or_default();
-        let store = self.store();
-        let id = match store.container(Call::Undo, &filter.id) {
-            Ok(container) => container.id.clone(),
-            Err(_) => filter.id,
-        };
-        let sandbox = match store.sandbox(Call::Undo, &filter.pod_sandbox_id) {
-            Ok(sandbox) => sandbox.id.clone(),
-            Err(_) => filter.pod_sandbox_id,
-        };
-        let wanted = |c: &&Container| {
-            (id.is_empty() || c.id == id)
-                && (sandbox.is_empty() || c.sandbox == sandbox)
-                && filter
-                    .state
-                    .is_none_or(|state| state.state() == c.cri_state())
-                && has_labels(&c.config.labels, &filter.label_selector)
-        };
-        let containers = store.containers.values().filter(wanted);
-        containers
-            .map(|c| cri::Container {
-                id: c.id.clone(),
-                pod_sandbox_id: c.sandbox.clone(),
-                metadata: Some(c.metadata.clone()),
-                image: c.config.image.clone(),
-                image_ref: c.image_ref.clone(),
-                state: c.cri_state().into(),
-                created_at: c.created_at,
-                labels: c.config.labels.clone(),
-                annotations: c.config.annotations.clone(),
-                image_id: c.image_ref.clone(),
-            })
-            .collect()
     }
 }
 

@@ -107,7 +107,8 @@ pub(crate) async fn run(
         }
     };
     if !matches!(ending, Ending::Exited(_)) {
-        let _ = child.wait().await;
+        // Also where the group could not be killed, so that this ends.
+        let _ = child.kill().await;
     }
     Ended {
         ending,

@@ -36,6 +36,7 @@ mod lifecycle;
 mod names;
 mod network;
 mod oci_state;
+mod query;
 mod runtime;
 mod sandbox;
 mod service;

@@ -6,7 +6,6 @@ use ndra_core::wire::cri;
 
 use crate::Flavor;
 use crate::annotations::{self, CrioSandbox};
-use crate::info;
 use crate::names::{self, Lookup};
 use crate::network::Network;
 use crate::runtime::{Inner, now, rfc3339};
@@ -197,96 +196,4 @@ impl Inner {
                 .await;
         }
     }
-
-    /// PodSandboxStatus.
-    pub(crate) fn sandbox_status(
-        &self,
-        request: &cri::PodSandboxStatusRequest,
-    ) -> Result<cri::PodSandboxStatusResponse, Fault> {
-        let store = self.store();
-        let sandbox = store.sandbox(Call::PodSandboxStatus, &request.pod_sandbox_id)?;
-        let options = sandbox
-            .config
-            .linux
-            .as_ref()
-            .and_then(|l| l.security_context.as_ref())
-            .and_then(|s| s.namespace_options.clone());
-        let status = cri::PodSandboxStatus {
-            id: sandbox.id.clone(),
-            metadata: Some(sandbox.pod.clone()),
-            state: sandbox_state(sandbox).into(),
-            created_at: sandbox.created_at,
-            network: Some(cri::PodSandboxNetworkStatus {
-                ip: sandbox.ip(),
-                additional_ips: Vec::new(),
-            }),
-            linux: Some(cri::LinuxPodSandboxStatus {
-                namespaces: Some(cri::Namespace { options }),
-            }),
-            labels: sandbox.config.labels.clone(),
-            annotations: sandbox.config.annotations.clone(),
-            runtime_handler: match self.flavor {
-                Flavor::Containerd => sandbox.handler.clone(),
-                Flavor::Crio => String::new(),
-            },
-        };
-        Ok(cri::PodSandboxStatusResponse {
-            status: Some(status),
-            info: if request.verbose {
-                info::sandbox(self.flavor, sandbox, self.pid)
-            } else {
-                Default::default()
-            },
-            containers_statuses: Vec::new(),
-            timestamp: 0,
-        })
-    }
-
-    /// ListPodSandbox.
-    pub(crate) fn list_sandboxes(
-        &self,
-        filter: Option<cri::PodSandboxFilter>,
-    ) -> Vec<cri::PodSandbox> {
-        let filter = filter.unwrap_or_default();
-        let store = self.store();
-        let id = match store.sandbox(Call::Undo, &filter.id) {
-            Ok(sandbox) => sandbox.id.clone(),
-            Err(_) => filter.id,
-        };
-        let wanted = |s: &&Sandbox| {
-            (id.is_empty() || s.id == id)
-                && filter
-                    .state
-                    .is_none_or(|state| state.state() == sandbox_state(s))
-                && has_labels(&s.config.labels, &filter.label_selector)
-        };
-        let items = store.sandboxes.values().filter(wanted);
-        items
-            .map(|s| cri::PodSandbox {
-                id: s.id.clone(),
-                metadata: Some(s.pod.clone()),
-                state: sandbox_state(s).into(),
-                created_at: s.created_at,
-                labels: s.config.labels.clone(),
-                annotations: s.config.annotations.clone(),
-                runtime_handler: s.handler.clone(),
-            })
-            .collect()
-    }
-}
-
-fn sandbox_state(sandbox: &Sandbox) -> cri::PodSandboxState {
-    if sandbox.ready {
-        cri::PodSandboxState::SandboxReady
-    } else {
-        cri::PodSandboxState::SandboxNotready
-    }
-}
-
-/// Whether `labels` hold all of `selector`.
-pub(crate) fn has_labels(
-    labels: &std::collections::BTreeMap<String, String>,
-    selector: &std::collections::BTreeMap<String, String>,
-) -> bool {
-    selector.iter().all(|(k, v)| labels.get(k) == Some(v))
 }

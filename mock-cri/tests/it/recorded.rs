@@ -162,7 +162,7 @@ async fn verbose_pod_sandbox_status() {
 #[tokio::test]
 async fn verbose_container_status() {
     let (mut node, sandbox, id) = as_recorded(json!({
-        "hookName": "createRuntime", "path": "/bin/true", "args": ["true", "run"],
+        "hookName": "createRuntime", "path": "/bin/sh", "args": ["sh", "-c", ":"],
     }))
     .await;
     node.start(&id).await.unwrap();
