@@ -1,6 +1,7 @@
 //! What is wrong with something the user gave: where it stands, what it is, how to mend it.
 
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 
 use serde::Serialize;
 
@@ -51,10 +52,16 @@ impl fmt::Display for Place {
     }
 }
 
-/// One problem with the user's input.
+/// One problem with the user's input. Boxed, because it travels as the error of functions
+/// that mostly succeed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
+#[serde(transparent)]
 #[error("{}", self.text())]
-pub(crate) struct Problem {
+pub(crate) struct Problem(Box<Parts>);
+
+/// What a problem consists of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Parts {
     pub(crate) severity: Severity,
     #[serde(flatten)]
     pub(crate) place: Place,
@@ -70,17 +77,31 @@ pub(crate) struct Problem {
     pub(crate) mend: String,
 }
 
+impl Deref for Problem {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl DerefMut for Problem {
+    fn deref_mut(&mut self) -> &mut Parts {
+        &mut self.0
+    }
+}
+
 impl Problem {
     /// An error at `place`.
     pub(crate) fn new(place: Place, message: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Parts {
             severity: Severity::Error,
             place,
             object: None,
             field: None,
             message: message.into(),
             mend: mend.into(),
-        }
+        }))
     }
 
     /// Lies in this object.

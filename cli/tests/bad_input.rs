@@ -1,6 +1,8 @@
 //! What the user gets for wrong usage and bad input: one clear text, exit code 2, and
 //! nothing started or written.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};

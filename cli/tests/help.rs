@@ -1,5 +1,7 @@
 //! The help of every command, word for word: it is the reference.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::process::Command;
 
 fn help(args: &[&str]) -> String {

@@ -1,6 +1,8 @@
 //! Every shipped scenario, in every flavour it is meant for, as a test of its own. Each run
 //! is a process of its own with a directory of its own, so that all run in parallel.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::process::Command;
 
 /// Runs a scenario; what it printed is the failure's text.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use ndra_core::attachment::record;
+use ndra_core::event::{Event, Phase, Step};
 use serde_json::Value;
 
 use super::board::Seen;
@@ -12,6 +13,17 @@ use super::world::{DRIVER, World};
 use crate::failure::Failure;
 use crate::manifest::kind;
 use crate::report::Check;
+
+const RECORDS: &str = "driver records";
+
+/// How often the driver may fail to release an interface after the last pod's end.
+const HOPELESS: usize = 4;
+
+fn tries(events: &[std::sync::Arc<Event>]) -> usize {
+    let failed =
+        |event: &&std::sync::Arc<Event>| event.step == Step::CniDel && event.phase == Phase::Fail;
+    events.iter().filter(failed).count()
+}
 
 /// What the end came to.
 pub(crate) struct Ended {
@@ -32,11 +44,16 @@ pub(crate) async fn end(mut world: World) -> Result<Ended, Failure> {
         failures.push(failure);
     }
     let limit = world.options.timeout;
+    let before = world.board.look(|seen| seen.flow.len());
     let settled = world
         .board
         .until(limit, |seen| {
             let checks = at_rest(&world, seen);
-            (seen.quiet() && checks.iter().all(|check| check.left.is_empty())).then_some(())
+            let left = checks.iter().filter(|check| !check.left.is_empty());
+            let left: Vec<&str> = left.map(|check| check.what).collect();
+            // What could not be released again and again will not be.
+            let hopeless = left == [RECORDS] && tries(&seen.flow[before..]) >= HOPELESS;
+            (hopeless || (seen.quiet() && left.is_empty())).then_some(())
         })
         .await;
     if settled.is_none() {
@@ -140,7 +157,7 @@ fn at_rest(world: &World, seen: &Seen) -> Vec<Check> {
                 .collect(),
         ),
         check(
-            "driver records",
+            RECORDS,
             match record {
                 Ok(record) => {
                     let claims = record

@@ -144,25 +144,27 @@ fn state(seen: &Seen, key: &str) -> Option<Result<(), String>> {
         }
         _ => {}
     }
-    let mut failed: BTreeMap<(Step, Option<&str>), (usize, &Event)> = BTreeMap::new();
+    let mut failed: BTreeMap<(Step, Option<&str>), usize> = BTreeMap::new();
+    // The innermost step knows best what went wrong.
+    let mut innermost: Option<&Event> = None;
     for event in &seen.flow {
         let uid = event.subject.claim.as_ref().map(|claim| claim.uid.as_str());
         let about =
             event.subject.pod.as_deref() == Some(key) || uid.is_some_and(|uid| mine.contains(&uid));
-        if about && event.phase == Phase::Fail {
-            let entry = failed.entry((event.step, uid)).or_insert((0, event));
-            *entry = (entry.0 + 1, event);
+        if !about || event.phase != Phase::Fail || event.step >= Step::Unprepare {
+            continue;
+        }
+        *failed.entry((event.step, uid)).or_default() += 1;
+        if innermost.is_none_or(|inner| inner.step < event.step) {
+            innermost = Some(event);
         }
     }
-    // The innermost step knows best what went wrong.
-    let worst = failed
-        .values()
-        .filter(|(count, _)| *count >= TRIES)
-        .max_by_key(|(_, event)| (event.step < Step::Unprepare, event.step))?;
-    let error = worst.1.error.as_deref().unwrap_or("no reason was given");
+    failed.values().find(|count| **count >= TRIES)?;
+    let inner = innermost?;
+    let error = inner.error.as_deref().unwrap_or("no reason was given");
     Some(Err(format!(
-        "pod {key} did not start: {} failed {TRIES} times: {error}",
-        worst.1.step
+        "pod {key} did not start after {TRIES} tries: {} failed: {error}",
+        inner.step
     )))
 }
 

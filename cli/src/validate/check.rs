@@ -143,11 +143,9 @@ fn network(object: &Object, rules: &Rules) -> Vec<Problem> {
 /// A pod's claims exist, and its containers ask for what the pod has.
 fn pod(object: &Object, known: &Known<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
-    if !object
-        .value
-        .pointer("/spec/containers")
-        .and_then(Value::as_array)
-        .is_some_and(|containers| !containers.is_empty())
+    if list(object.value.pointer("/spec/containers"))
+        .next()
+        .is_none()
     {
         problems.push(object.problem(
             "spec.containers",
