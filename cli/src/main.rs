@@ -24,8 +24,7 @@ use failure::Failure;
 
 fn main() -> ExitCode {
     // Two providers may be linked; without a choice the first TLS connection panics.
-    // A second choice cannot be lost: nothing else in the program makes one.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    ndra_core::kube::install_crypto();
     let ended = match Args::parse().command {
         Command::Simulate(args) => on_runtime(simulate::run(*args)),
         Command::Validate(args) => validate::run(&args),

@@ -14,8 +14,8 @@ fn ndra(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ndra"));
     command
         .arg("simulate")
-        .args(args)
         .args(["--timeout", "60s"])
+        .args(args)
         .env("LC_ALL", "C.UTF-8")
         .env_remove("NO_COLOR");
     command

@@ -17,7 +17,7 @@ pub mod status;
 mod fake;
 
 pub use ::kube::Client;
-pub use client::{ConnectError, connect};
+pub use client::{ConnectError, connect, install_crypto};
 pub use events::{EventPoster, PodRef};
 pub use slices::{Publisher, PublisherConfig};
 pub use status::{DeviceState, StatusConfig, StatusWriter};

@@ -40,7 +40,7 @@ pub(crate) fn create_container(
         .build()
         .map_err(HookError::Resources)?;
     runtime.block_on(async {
-        let mut stage = Stage::Away("no time was left to ask".to_owned());
+        let mut stage = Stage::Away(String::new());
         let trying = keep_trying(options, &request, deadline, &mut stage);
         match timeout_at(deadline.into(), trying).await {
             Ok(answer) => answer,
@@ -53,20 +53,36 @@ pub(crate) fn create_container(
 enum Stage {
     /// Nobody to ask, and why.
     Away(String),
-    /// Somebody was asked.
-    Asked,
+    /// Somebody was asked, and what was known before.
+    Asked { since: Instant, before: String },
 }
+
+/// A driver that was asked so shortly before the deadline is not silent: what it said,
+/// or why it was away, when it was asked before tells more.
+const TOO_SHORT: Duration = Duration::from_millis(250);
 
 impl Stage {
     fn at_deadline(self, options: &Options) -> HookError {
         let (socket, timeout) = (options.socket.clone(), options.timeout);
         match self {
-            Self::Away(reason) => HookError::DriverAway {
+            Self::Asked {
+                since,
+                before: reason,
+            } if !reason.is_empty() && since.elapsed() < TOO_SHORT => HookError::DriverAway {
                 socket,
                 timeout,
                 reason,
             },
-            Self::Asked => HookError::DriverSilent { socket, timeout },
+            Self::Away(reason) => HookError::DriverAway {
+                socket,
+                timeout,
+                reason: if reason.is_empty() {
+                    "no time was left to ask".to_owned()
+                } else {
+                    reason
+                },
+            },
+            Self::Asked { .. } => HookError::DriverSilent { socket, timeout },
         }
     }
 }
@@ -107,7 +123,13 @@ async fn ask(
     let mut driver = wire::connect(options.socket.as_path())
         .await
         .map_err(|error| not_connected(options, &error))?;
-    *stage = Stage::Asked;
+    let before = match std::mem::replace(stage, Stage::Away(String::new())) {
+        Stage::Away(reason) | Stage::Asked { before: reason, .. } => reason,
+    };
+    *stage = Stage::Asked {
+        since: Instant::now(),
+        before,
+    };
     let mut request = Request::new(request.clone());
     // The driver need not work on for somebody who has left.
     request.set_timeout(deadline.saturating_duration_since(Instant::now()));
@@ -146,9 +168,13 @@ fn refused(options: &Options, status: &Status, deadline: Instant) -> Failed {
             Failed::Away("it said that it is unavailable".to_owned())
         }
         Code::Unavailable => Failed::Away(format!("it said: {message}")),
-        Code::Cancelled if left < DEADLINE_SLACK => {
-            Failed::ForGood(Stage::Asked.at_deadline(options))
-        }
+        Code::Cancelled if left < DEADLINE_SLACK => Failed::ForGood(
+            Stage::Asked {
+                since: Instant::now(),
+                before: String::new(),
+            }
+            .at_deadline(options),
+        ),
         code if message.is_empty() => Failed::ForGood(HookError::DriverCode {
             socket: options.socket.clone(),
             code: format!("{code:?}"),

@@ -96,8 +96,11 @@ pub async fn connect(kubeconfig: Option<&Path>, user_agent: &str) -> Result<Clie
     })
 }
 
-/// rustls wants one provider for the whole process; who comes first decides.
-fn install_crypto() {
+/// Chooses the cryptography of TLS for the whole process; who comes first decides.
+///
+/// [`connect`] does it. Whoever makes a client in another way calls it first: with two
+/// providers in one build, and no choice, the first connection panics.
+pub fn install_crypto() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         // An error means that the program has chosen one already.

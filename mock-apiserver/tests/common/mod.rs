@@ -28,6 +28,7 @@ pub(crate) async fn plain_server() -> ApiServer {
 }
 
 pub(crate) fn client(server: &ApiServer) -> Client {
+    ndra_core::kube::install_crypto();
     let config = ClientConfig::new(server.url().parse().unwrap());
     Client::try_from(config).unwrap()
 }
