@@ -11,10 +11,14 @@ use ndra_core::event::{Event, Phase};
 use serde_json::Value;
 
 fn ndra(args: &[&str]) -> Command {
+    with_timeout(args, "60s")
+}
+
+fn with_timeout(args: &[&str], timeout: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ndra"));
     command
         .arg("simulate")
-        .args(["--timeout", "60s"])
+        .args(["--timeout", timeout])
         .args(args)
         .env("LC_ALL", "C.UTF-8")
         .env_remove("NO_COLOR");
@@ -194,16 +198,11 @@ fn what_is_left_behind_is_named() {
     settings.add_filter(r"\d+ steps", "N steps");
     settings.bind(|| {
         insta::assert_snapshot!(end, @r#"
-    left behind
+    nothing left behind
       ✓ 0 CDI specs             ✓ 0 interfaces            ✓ 0 addresses
-      ✓ 0 prepared claims       ✓ 0 sandboxes             ✓ 0 network namespaces
-      ✓ 0 claims                ✓ 0 ResourceSlices        ✓ 0 sockets
-      ✗ 1 driver records
-         │ orphan net1 of default/web: Multus refused DEL of net1 for pod
-         │ default/web on network `net1`: pod not found during Multus GetPod; run
-         │ without Multus: CNI plugin `warp`, DEL of net1 on network `net1`: not
-         │ found in [/tmp/ndra.XXXXXX/cni/bin]: install it there, or name its
-         │ directory in --cni-path
+      ✓ 0 driver records        ✓ 0 prepared claims       ✓ 0 sandboxes
+      ✓ 0 network namespaces    ✓ 0 claims                ✓ 0 ResourceSlices
+      ✓ 0 sockets
 
     ✗  pod default/web did not start after 3 tries: cni-add failed: Multus refused
        ADD of net1 for pod default/web on network `net1`: error configuring pod
@@ -314,4 +313,46 @@ fn driver_of(child: &mut Child) -> i32 {
         std::thread::yield_now();
     }
     panic!("the run ended before it had a driver");
+}
+
+/// What a scenario says that does not hold.
+fn unmet(expect: &str) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("s.yaml");
+    let actions = "actions:\n- apply: [web]\n- wait: {pod: web, ready: true}\n";
+    let scenario = format!(
+        "name: s\ntitle: t\nmanifests: [../manifests/net1.yaml, ../manifests/web.yaml]\n{actions}{expect}"
+    );
+    std::fs::write(&file, scenario).unwrap();
+    let (code, out, _) = text(&mut with_timeout(&["--scenario", file.to_str().unwrap()], "10s"));
+    assert_eq!(code, Some(1), "{out}");
+    let unmet = out.lines().skip_while(|line| !line.starts_with('✗'));
+    let unmet: Vec<&str> = unmet.take_while(|line| !line.starts_with("failed:")).collect();
+    unmet.join("\n")
+}
+
+#[test]
+fn a_scenario_that_does_not_hold_fails_and_says_why() {
+    let end = "expect:\n  steps: {cni-add: {end: 2}, hook: {end: 0, fail: 1}}\n  \
+               order: [{step: cni-add}, {step: prepare}]\n  pods: {web: Running}\n  \
+               errors: [{step: hook, contains: [x]}]\n  orphans: 1\n";
+    insta::assert_snapshot!(unmet(end), @r"
+    ✗  hook ended 1 and failed 0 times, not 0 and 1
+    ✗  cni-add ended 1 and failed 0 times, not 2 and 0
+    ✗  prepare end did not come after what stands before it in `order`
+    ✗  pod default/web is gone, not Running
+    ✗  no error of hook contains x; there are: 
+    ✗  0 attachments wait to be released, not 1
+    ");
+    let check = "- check:\n    interfaces: [{pod: web, name: net1, addresses: [10.10.1.3/24]}]\n    \
+                 claims: [{claim: net1, ready: \"False\", devices: 2}]\n    \
+                 events: [{pod: web, reason: Nothing}]\n";
+    // A check is waited for: it needs not hold at once.
+    let mut settings = stable();
+    settings.add_filter(r"there are:(.|\n)*", "there are: …");
+    settings.bind(|| insta::assert_snapshot!(unmet(check), @r#"
+    ✗  the interfaces are default/web net1 [10.10.1.2/24]; claim default/net1 has 1
+       devices with a status, not 2; claim default/net1 has Ready=["True"], not
+       False; no Event Nothing on pod default/web contains []; there are: …
+    "#));
 }
