@@ -1,5 +1,6 @@
 //! `ndra mock`: each mock as a process of its own.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -14,7 +15,7 @@ use crate::simulate::plugins::{Call, ask};
 /// Events that a mock keeps; nobody reads them here.
 const RING: usize = 16;
 
-/// Which mock.
+/// Which mock. Each prints one line when it runs: where it is to be met.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Kubelet(Kubelet),
@@ -117,6 +118,7 @@ pub(crate) async fn run(command: Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Plugin(plugin) => return run_plugin(plugin).await,
         Command::Kubelet(args) => {
+            let place = args.registry.display().to_string();
             let client = client(&args.kubeconfig).await?;
             let kubelet = ndra_mock_kubelet::Kubelet::start(ndra_mock_kubelet::Config {
                 node: args.node,
@@ -135,11 +137,12 @@ pub(crate) async fn run(command: Command) -> Result<ExitCode, Failure> {
             })
             .await
             .map_err(failed)?;
-            eprintln!("running");
+            running(&place);
             end.await;
             kubelet.stop().await;
         }
         Command::Cri(args) => {
+            let place = args.socket.display().to_string();
             let runtime = ndra_mock_cri::Runtime::start(ndra_mock_cri::Config {
                 socket: args.socket,
                 cdi_dirs: args.cdi_dirs,
@@ -151,16 +154,17 @@ pub(crate) async fn run(command: Command) -> Result<ExitCode, Failure> {
             })
             .await
             .map_err(failed)?;
-            eprintln!("running");
+            running(&place);
             end.await;
             runtime.stop().await;
         }
         Command::Multus(args) => {
+            let place = args.socket.display().to_string();
             let client = client(&args.kubeconfig).await?;
             let multus = ndra_mock_multus::Multus::start(multus_config(args, client))
                 .await
                 .map_err(failed)?;
-            eprintln!("running");
+            running(&place);
             end.await;
             multus.stop().await;
         }
@@ -179,7 +183,7 @@ pub(crate) async fn run(command: Command) -> Result<ExitCode, Failure> {
                     )
                 })?;
             }
-            println!("{}", server.url());
+            running(&server.url());
             end.await;
             server.stop().await;
         }
@@ -199,6 +203,11 @@ fn multus_config(args: Multus, client: kube::Client) -> ndra_mock_multus::Config
         }
     };
     config
+}
+
+/// The one line on standard output: it runs, and can be met there.
+fn running(place: &str) {
+    let _ = writeln!(std::io::stdout(), "{place}");
 }
 
 fn failed(error: impl std::fmt::Display) -> Failure {
@@ -225,6 +234,8 @@ async fn run_plugin(plugin: Plugin) -> Result<ExitCode, Failure> {
         stdin,
     };
     let answer = ask(&plugin.socket, &call).await.map_err(failed)?;
-    print!("{}", answer.stdout);
+    std::io::stdout()
+        .write_all(answer.stdout.as_bytes())
+        .map_err(failed)?;
     Ok(ExitCode::from(answer.code))
 }

@@ -110,6 +110,10 @@ fn files() {
 
 #[test]
 fn usage() {
+    insta::assert_snapshot!(refused(&["simulate", "--record", "gone/run.jsonl"], ""), @r"
+    × gone/run.jsonl: --record: cannot be written: No such file or directory
+    help: name a file in a directory that exists and may be written to
+    ");
     insta::assert_snapshot!(refused(&["simulate", "--pods", "0"], ""), @r"
     error: invalid value '0' for '--pods <N>': 0 is not in 1..=1000
 

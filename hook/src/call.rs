@@ -168,13 +168,10 @@ fn refused(options: &Options, status: &Status, deadline: Instant) -> Failed {
             Failed::Away("it said that it is unavailable".to_owned())
         }
         Code::Unavailable => Failed::Away(format!("it said: {message}")),
-        Code::Cancelled if left < DEADLINE_SLACK => Failed::ForGood(
-            Stage::Asked {
-                since: Instant::now(),
-                before: String::new(),
-            }
-            .at_deadline(options),
-        ),
+        Code::Cancelled if left < DEADLINE_SLACK => Failed::ForGood(HookError::DriverSilent {
+            socket: options.socket.clone(),
+            timeout: options.timeout,
+        }),
         code if message.is_empty() => Failed::ForGood(HookError::DriverCode {
             socket: options.socket.clone(),
             code: format!("{code:?}"),

@@ -1,10 +1,13 @@
 //! JSON lines: one event a line, for standard output and for recordings.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use ndra_core::event::Event;
+use ndra_core::socket::io_text;
+
+use crate::problem::{Place, Problem};
 
 /// `event` as one line, without its line feed.
 pub(crate) fn line(event: &Event) -> String {
@@ -19,18 +22,20 @@ pub(crate) struct Recording {
     file: BufWriter<File>,
 }
 
-/// Why a recording could not be written.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot write the recording {}: {reason}", path.display())]
-pub(crate) struct RecordError {
-    path: PathBuf,
-    reason: String,
-}
-
 impl Recording {
     /// Begins a new recording, over an older one.
-    pub(crate) fn create(path: &Path) -> Result<Self, RecordError> {
-        let file = File::create(path).map_err(|error| fail(path, &error))?;
+    ///
+    /// # Errors
+    /// The place is not one where a file can be written.
+    pub(crate) fn create(path: &Path) -> Result<Self, Problem> {
+        let file = File::create(path).map_err(|error| {
+            Problem::new(
+                Place::file(path.display().to_string()),
+                format!("cannot be written: {}", io_text(&error)),
+                "name a file in a directory that exists and may be written to",
+            )
+            .field("--record")
+        })?;
         Ok(Self {
             path: path.into(),
             file: BufWriter::new(file),
@@ -38,18 +43,20 @@ impl Recording {
     }
 
     /// Adds a line.
-    pub(crate) fn line(&mut self, line: &str) -> Result<(), RecordError> {
+    ///
+    /// # Errors
+    /// The file's path and what the system says.
+    pub(crate) fn line(&mut self, line: &str) -> Result<(), String> {
         let Self { path, file } = self;
         writeln!(file, "{line}")
             .and_then(|()| file.flush())
-            .map_err(|error| fail(path, &error))
-    }
-}
-
-fn fail(path: &Path, error: &io::Error) -> RecordError {
-    RecordError {
-        path: path.into(),
-        reason: ndra_core::socket::io_text(error),
+            .map_err(|error| {
+                format!(
+                    "cannot write the recording {}: {}",
+                    path.display(),
+                    io_text(&error)
+                )
+            })
     }
 }
 
@@ -76,7 +83,7 @@ mod tests {
             .unwrap();
         assert_eq!(
             error.to_string(),
-            "cannot write the recording /nowhere/a.jsonl: No such file or directory"
+            "/nowhere/a.jsonl: --record: cannot be written: No such file or directory"
         );
     }
 }

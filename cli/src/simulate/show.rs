@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::Format;
 use super::stream::Told;
-use crate::failure::Failure;
+use crate::problem::Problem;
 use crate::report::{Attached, Look, Outcome, Page, Recording, Timeline, line, step_stats};
 
 /// How the steps of a run are laid out.
@@ -48,11 +48,8 @@ impl Show {
         layout: Layout,
         record: Option<&Path>,
         began: Timestamp,
-    ) -> Result<Self, Failure> {
-        let recording = record
-            .map(Recording::create)
-            .transpose()
-            .map_err(|error| Failure::run(error.to_string(), "name a file that can be written"))?;
+    ) -> Result<Self, Problem> {
+        let recording = record.map(Recording::create).transpose()?;
         let look = Look::of_locale();
         let named = layout == Layout::ByPod || layout == Layout::Live { named: true };
         Ok(Self(Arc::new(Mutex::new(Inner {
@@ -149,7 +146,7 @@ impl Inner {
             return;
         };
         if let Err(error) = recording.line(line) {
-            self.unrecorded = Some(error.to_string());
+            self.unrecorded = Some(error);
             self.recording = None;
         }
     }

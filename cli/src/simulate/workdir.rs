@@ -9,8 +9,8 @@ use tempfile::TempDir;
 use crate::failure::Failure;
 
 /// Parts below which nothing must be left when a run is over, apart from logs.
-const DIRECTORIES: [&str; 9] = [
-    "run", "reg", "plugin", "cdi", "netns", "state", "cri", "cni", "logs",
+const DIRECTORIES: [&str; 10] = [
+    "run", "reg", "plugin", "cdi", "netns", "state", "kubelet", "cri", "cni", "logs",
 ];
 
 /// A run's directory; removed when dropped, unless it is kept.

@@ -319,7 +319,7 @@ impl World {
             client: self.client.clone(),
             registry: self.work.at("reg"),
             cri: self.work.socket("cri"),
-            checkpoint: self.work.at("state/dra_manager_state"),
+            checkpoint: self.work.at("kubelet/dra_manager_state"),
             versions: match self.options.kubelet_api {
                 KubeletApi::V1 => vec![
                     ndra_mock_kubelet::ApiVersion::V1,
