@@ -18,8 +18,8 @@ fn with_timeout(args: &[&str], timeout: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ndra"));
     command
         .arg("simulate")
-        .args(["--timeout", timeout])
         .args(args)
+        .args(["--timeout", timeout])
         .env("LC_ALL", "C.UTF-8")
         .env_remove("NO_COLOR");
     command
@@ -190,35 +190,26 @@ fn a_flow_that_fails_says_where_and_leaves_nothing() {
     });
 }
 
-/// A network whose second plugin is missing: the first one's work cannot be undone in order.
+/// Without its plugin, what a network holds cannot be given back.
 #[test]
 fn what_is_left_behind_is_named() {
-    let single = "type: macvlan\n            mode: bridge\n            master: eth0\n            ipam:\n              type: host-local\n              ranges:\n              - - subnet: 10.10.1.0/24";
-    let chain = "plugins:\n            - {type: macvlan, master: eth0}\n            - {type: warp}";
-    let end = failing(single, chain);
+    let end = failing("type: macvlan", "type: warp");
     let mut settings = stable();
     settings.add_filter(r"\d+ steps", "N steps");
     settings.bind(|| {
         insta::assert_snapshot!(end, @r#"
+    nothing left behind
+      ✓ 0 CDI specs             ✓ 0 interfaces            ✓ 0 addresses
+      ✓ 0 driver records        ✓ 0 prepared claims       ✓ 0 sandboxes
+      ✓ 0 network namespaces    ✓ 0 claims                ✓ 0 ResourceSlices
+      ✓ 0 sockets
 
-
-        left behind
-          ✓ 0 CDI specs             ✓ 0 interfaces            ✓ 0 addresses
-          ✓ 0 prepared claims       ✓ 0 sandboxes             ✓ 0 network namespaces
-          ✓ 0 claims                ✓ 0 ResourceSlices        ✓ 0 sockets
-          ✗ 1 driver records
-             │ orphan net1 of default/web: Multus refused DEL of net1 for pod
-             │ default/web on network `net1`: pod not found during Multus GetPod; run
-             │ without Multus: CNI plugin `warp`, DEL of net1 on network `net1`: not
-             │ found in [/tmp/ndra.XXXXXX/cni/bin]: install it there, or name its
-             │ directory in --cni-path
-
-        ✗  pod default/web did not start after 3 tries: cni-add failed: Multus refused
-           ADD of net1 for pod default/web on network `net1`: error configuring pod
-           [default/web] networking: plugin type="warp" failed (add): failed to find
-           plugin "warp" in path [/opt/cni/bin]
-        failed: 1 pod, 0 attachments, N steps in TIME
-        "#)
+    ✗  pod default/web did not start after 3 tries: cni-add failed: Multus refused
+       ADD of net1 for pod default/web on network `net1`: error configuring pod
+       [default/web] networking: plugin type="warp" failed (add): failed to find
+       plugin "warp" in path [/opt/cni/bin]
+    failed: 1 pod, 0 attachments, N steps in TIME
+    "#)
     });
 }
 
@@ -333,15 +324,10 @@ fn unmet(expect: &str) -> String {
         "name: s\ntitle: t\nmanifests: [../manifests/net1.yaml, ../manifests/web.yaml]\n{actions}{expect}"
     );
     std::fs::write(&file, scenario).unwrap();
-    let (code, out, _) = text(&mut with_timeout(
-        &["--scenario", file.to_str().unwrap()],
-        "10s",
-    ));
+    let (code, out, _) = text(&mut with_timeout(&["--scenario", file.to_str().unwrap()], "10s"));
     assert_eq!(code, Some(1), "{out}");
     let unmet = out.lines().skip_while(|line| !line.starts_with('✗'));
-    let unmet: Vec<&str> = unmet
-        .take_while(|line| !line.starts_with("failed:"))
-        .collect();
+    let unmet: Vec<&str> = unmet.take_while(|line| !line.starts_with("failed:")).collect();
     unmet.join("\n")
 }
 
@@ -364,11 +350,9 @@ fn a_scenario_that_does_not_hold_fails_and_says_why() {
     // A check is waited for: it needs not hold at once.
     let mut settings = stable();
     settings.add_filter(r"there are:(.|\n)*", "there are: …");
-    settings.bind(|| {
-        insta::assert_snapshot!(unmet(check), @r#"
+    settings.bind(|| insta::assert_snapshot!(unmet(check), @r#"
     ✗  the interfaces are default/web net1 [10.10.1.2/24]; claim default/net1 has 1
        devices with a status, not 2; claim default/net1 has Ready=["True"], not
        False; no Event Nothing on pod default/web contains []; there are: …
-    "#)
-    });
+    "#));
 }
