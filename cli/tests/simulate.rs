@@ -324,10 +324,15 @@ fn unmet(expect: &str) -> String {
         "name: s\ntitle: t\nmanifests: [../manifests/net1.yaml, ../manifests/web.yaml]\n{actions}{expect}"
     );
     std::fs::write(&file, scenario).unwrap();
-    let (code, out, _) = text(&mut with_timeout(&["--scenario", file.to_str().unwrap()], "10s"));
+    let (code, out, _) = text(&mut with_timeout(
+        &["--scenario", file.to_str().unwrap()],
+        "10s",
+    ));
     assert_eq!(code, Some(1), "{out}");
     let unmet = out.lines().skip_while(|line| !line.starts_with('✗'));
-    let unmet: Vec<&str> = unmet.take_while(|line| !line.starts_with("failed:")).collect();
+    let unmet: Vec<&str> = unmet
+        .take_while(|line| !line.starts_with("failed:"))
+        .collect();
     unmet.join("\n")
 }
 
@@ -350,9 +355,11 @@ fn a_scenario_that_does_not_hold_fails_and_says_why() {
     // A check is waited for: it needs not hold at once.
     let mut settings = stable();
     settings.add_filter(r"there are:(.|\n)*", "there are: …");
-    settings.bind(|| insta::assert_snapshot!(unmet(check), @r#"
+    settings.bind(|| {
+        insta::assert_snapshot!(unmet(check), @r#"
     ✗  the interfaces are default/web net1 [10.10.1.2/24]; claim default/net1 has 1
        devices with a status, not 2; claim default/net1 has Ready=["True"], not
        False; no Event Nothing on pod default/web contains []; there are: …
-    "#));
+    "#)
+    });
 }
