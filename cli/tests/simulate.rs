@@ -166,7 +166,7 @@ fn failing(from: &str, to: &str) -> String {
     assert_eq!(output.status.code(), Some(1), "{out}");
     assert!(out.lines().all(|line| line.chars().count() <= 80), "{out}");
     let end = out.split("\nno pod got an interface").nth(1);
-    end.unwrap_or(&out).to_owned()
+    end.unwrap_or(&out).trim_start().to_owned()
 }
 
 #[test]
