@@ -14,6 +14,8 @@ use crate::failure::Failure;
 use crate::manifest::kind;
 use crate::report::Check;
 
+const INTERFACES: &str = "interfaces";
+const ADDRESSES: &str = "addresses";
 const RECORDS: &str = "driver records";
 
 /// How often the driver may fail to release an interface after the last pod's end.
@@ -52,7 +54,10 @@ pub(crate) async fn end(mut world: World) -> Result<Ended, Failure> {
             let left = checks.iter().filter(|check| !check.left.is_empty());
             let left: Vec<&str> = left.map(|check| check.what).collect();
             // What could not be released again and again will not be.
-            let hopeless = left == [RECORDS] && tries(&seen.flow[before..]) >= HOPELESS;
+            let network = |what: &&str| [INTERFACES, ADDRESSES, RECORDS].contains(what);
+            let hopeless = left.contains(&RECORDS)
+                && left.iter().all(network)
+                && tries(&seen.flow[before..]) >= HOPELESS;
             (hopeless || (seen.quiet() && left.is_empty())).then_some(())
         })
         .await;
@@ -141,7 +146,7 @@ fn at_rest(world: &World, seen: &Seen) -> Vec<Check> {
     vec![
         check("CDI specs", files(&world.work.at("cdi"))),
         check(
-            "interfaces",
+            INTERFACES,
             network
                 .interfaces()
                 .into_iter()
@@ -149,7 +154,7 @@ fn at_rest(world: &World, seen: &Seen) -> Vec<Check> {
                 .collect(),
         ),
         check(
-            "addresses",
+            ADDRESSES,
             network
                 .allocations()
                 .into_iter()
