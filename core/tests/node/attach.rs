@@ -1,10 +1,12 @@
 //! When ADD and DEL run, and what they leave in the record.
 
 use std::fs;
+use std::time::Duration;
 
 use ndra_core::attachment::State;
 use ndra_core::event::Step;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::world::{World, claim};
 
@@ -156,4 +158,59 @@ async fn unprepare_does_not_hang_on_a_plugin_that_refuses() {
     assert_eq!(world.record().orphans.len(), 1);
     world.manager.release_orphan(&orphan).await;
     assert!(world.record().is_empty());
+}
+
+#[tokio::test]
+async fn a_plugin_that_is_not_there_leaves_nothing_to_release() {
+    let world = prepared().await;
+    fs::remove_file(world.path("bin/macvlan")).unwrap();
+    let error = world.attach("c1", "s1").await.unwrap_err();
+    assert!(error.contains("not found in"), "{error}");
+    assert_eq!(world.count(Step::CniDel), (0, 0));
+    world.unprepare("c1").await.unwrap();
+    assert!(world.record().is_empty());
+}
+
+#[tokio::test]
+async fn a_claim_that_came_to_the_pod_later_takes_no_name_that_is_in_use() {
+    let world = World::new().await;
+    // Both were named net1 when their pods were different.
+    world.api.put_claim(claim("shared", None, &["p1"]));
+    world.prepare("shared").await;
+    world.api.put_claim(claim("own", None, &["p2"]));
+    world.prepare("own").await;
+    world.api.put_claim(claim("asked", Some("net1"), &["p3"]));
+    world.prepare("asked").await;
+    world.sandboxes.run("s2", "p2");
+    world.attach("own", "s2").await.unwrap();
+    for uid in ["shared", "asked"] {
+        let name = (uid == "asked").then_some("net1");
+        world.api.put_claim(claim(uid, name, &["p2"]));
+    }
+    world.attach("shared", "s2").await.unwrap();
+    let error = world.attach("asked", "s2").await.unwrap_err();
+    insta::assert_snapshot!(error, @"claim default/claim-asked: pod default/pod-p2 already has an interface net1, of claim default/claim-own: ask for another ifName, or leave it out");
+    assert_eq!(world.calls(), ["ADD s2 net1", "ADD s2 net2"]);
+}
+
+#[tokio::test]
+async fn an_attach_answers_before_its_caller_leaves() {
+    let world = prepared().await;
+    fs::write(world.path("hold"), "").unwrap();
+    let deadline = Instant::now() + Duration::from_millis(500);
+    let uid = "c1".parse().unwrap();
+    let (first, second) = tokio::join!(
+        world.manager.attach(&uid, "s1", deadline),
+        world.manager.attach(&uid, "s1", deadline),
+    );
+    fs::remove_file(world.path("hold")).unwrap();
+    let errors = [first, second].map(|outcome| outcome.unwrap_err().to_string());
+    assert!(
+        errors.iter().any(|e| e.contains("no answer after")),
+        "{errors:?}"
+    );
+    // The killed plugin may have made something: DEL comes before the next ADD.
+    world.attach("c1", "s1").await.unwrap();
+    assert_eq!(world.calls().last().unwrap(), "ADD s1 net1");
+    assert!(world.count(Step::CniDel).0 + world.count(Step::CniDel).1 >= 1);
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use ndra_core::attachment::record::load;
 use ndra_core::event::Step;
 use serde_json::{Value, json};
 
@@ -111,6 +112,69 @@ async fn a_new_allocation_replaces_the_old_one() {
         record.claims["c1"].attachments[0].plan.device.device,
         "slot-7"
     );
+    // The status speaks of allocated devices alone, or the API server refuses all of it.
+    world.sandboxes.stop("s1", "p1");
+    world.sandboxes.run("s2", "p2");
+    world.attach("c1", "s2").await.unwrap();
+    world.settle().await;
+    let status = world.api.written("/status");
+    let devices = status.last().unwrap()["status"]["devices"].clone();
+    assert_eq!(devices.as_array().unwrap().len(), 1);
+    assert_eq!(devices[0]["device"], "slot-7");
+}
+
+#[tokio::test]
+async fn other_settings_do_not_touch_what_is_attached() {
+    let world = World::new().await;
+    world.api.put_claim(claim("c1", Some("net1"), &["p1"]));
+    world.prepare("c1").await;
+    world.sandboxes.run("s1", "p1");
+    world.attach("c1", "s1").await.unwrap();
+    // The same devices, read differently: a driver with other defaults.
+    world.api.put_claim(claim("c1", Some("lan7"), &["p1"]));
+    world.prepare("c1").await;
+    assert_eq!(world.calls(), ["ADD s1 net1"]);
+    assert_eq!(world.record().claims["c1"].attachments[0].if_name(), "net1");
+}
+
+#[tokio::test]
+async fn an_unprepare_has_the_last_word_over_a_slow_prepare() {
+    let world = World::new().await;
+    world.api.put_claim(claim("c1", None, &["p1"]));
+    let reading = world.api.hold();
+    let node = world.node.clone();
+    let slow = tokio::spawn(async move { node.prepare(vec![claim_name("c1")]).await });
+    reading.reached().await;
+    let node = world.node.clone();
+    let undo = tokio::spawn(async move { node.unprepare(vec![claim_name("c1")]).await });
+    // As far as it can get.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    reading.release();
+    slow.await.unwrap();
+    undo.await.unwrap()["c1"].clone().unwrap();
+    assert!(world.record().is_empty());
+    assert_eq!(fs::read_dir(world.path("cdi")).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn unprepare_is_done_only_when_the_disk_says_so() {
+    let world = World::new().await;
+    world.api.put_claim(claim("c1", None, &["p1"]));
+    world.prepare("c1").await;
+    // No file can be renamed onto a directory that is not empty.
+    let file = world.path("state/record.json");
+    fs::remove_file(&file).unwrap();
+    fs::create_dir_all(file.join("in-the-way")).unwrap();
+    for _ in 0..2 {
+        let error = world.unprepare("c1").await.unwrap_err();
+        assert!(error.contains("cannot write the record"), "{error}");
+    }
+    fs::remove_dir_all(&file).unwrap();
+    world.unprepare("c1").await.unwrap();
+    let state = load(&world.path("state"), "dra.networking").unwrap();
+    assert!(state.is_empty());
 }
 
 #[tokio::test]

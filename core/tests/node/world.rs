@@ -23,6 +23,7 @@ use ndra_core::tasks::Tasks;
 use ndra_core::wire::cri::runtime_service_server::{RuntimeService, RuntimeServiceServer};
 use ndra_core::wire::cri::*;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -394,6 +395,25 @@ struct ApiState {
     objects: BTreeMap<String, Value>,
     written: Vec<(String, Value)>,
     down: bool,
+    hold: Option<Arc<Hold>>,
+}
+
+/// Holds the next request back.
+#[derive(Default)]
+pub struct Hold {
+    reached: Notify,
+    released: Notify,
+}
+
+impl Hold {
+    /// Waits until a request is held.
+    pub async fn reached(&self) {
+        self.reached.notified().await;
+    }
+
+    pub fn release(&self) {
+        self.released.notify_one();
+    }
 }
 
 impl Api {
@@ -414,6 +434,13 @@ impl Api {
         self.0.lock().unwrap().down = true;
     }
 
+    /// The next request waits until it is released.
+    pub fn hold(&self) -> Arc<Hold> {
+        let hold = Arc::new(Hold::default());
+        self.0.lock().unwrap().hold = Some(hold.clone());
+        hold
+    }
+
     /// Bodies written to paths that end so.
     pub fn written(&self, ending: &str) -> Vec<Value> {
         let state = self.0.lock().unwrap();
@@ -431,6 +458,11 @@ impl Api {
             async move {
                 let (head, body) = request.into_parts();
                 let body = body.collect_bytes().await?;
+                let held = api.0.lock().unwrap().hold.take();
+                if let Some(hold) = held {
+                    hold.reached.notify_one();
+                    hold.released.notified().await;
+                }
                 let (code, answer) = api.answer(&head, &body);
                 let response = http::Response::builder()
                     .status(code)
