@@ -6,6 +6,7 @@ mod network;
 mod orphan;
 pub mod record;
 mod report;
+mod steps;
 
 use std::path::PathBuf;
 

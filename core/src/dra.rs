@@ -1,6 +1,7 @@
 //! What the kubelet calls: registration and the DRA service.
 
 mod forgotten;
+mod listed;
 mod node;
 mod registration;
 mod service;

@@ -5,18 +5,17 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use kube::Client;
-use serde_json::json;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::network::Debris;
 use super::record::{Record, Store};
-use super::report::{Report, addresses, mac};
-use super::{AttachError, Attachment, Network, NetworkError, Orphan, Place, PreparedClaim, State};
+use super::report::Report;
+use super::steps::Steps;
+use super::{AttachError, Attachment, Network, Orphan, Place, PreparedClaim, State};
 use crate::claim::{AttachmentPlan, ClaimUid, Consumer};
-use crate::cni::CniResult;
 use crate::cri::{Cri, CriError, Sandbox};
-use crate::event::{Actor, ClaimRef, Recorder, Step, Subject};
+use crate::event::{ClaimRef, Recorder, Step, Subject};
 use crate::kube::claims;
 use crate::kube::{EventPoster, PodRef, StatusWriter};
 
@@ -40,7 +39,7 @@ pub struct Manager(Arc<Inner>);
 struct Inner {
     store: Store,
     cri: Cri,
-    network: Network,
+    steps: Steps,
     client: Client,
     report: Report,
     recorder: Recorder,
@@ -70,7 +69,11 @@ impl Manager {
         Self(Arc::new(Inner {
             store,
             cri,
-            network,
+            steps: Steps {
+                network,
+                recorder: recorder.clone(),
+                times,
+            },
             client,
             report: Report { status, events },
             recorder,
@@ -265,7 +268,7 @@ impl Manager {
         // Half of the time is the ADD's that follows.
         let left = deadline.saturating_duration_since(Instant::now());
         let end = Instant::now() + self.0.times.release.min(left / 2);
-        let failed = match self.del_until(&orphan, end).await {
+        let failed = match self.0.steps.del_until(&orphan, end).await {
             Ok(()) => None,
             // A link of this name would stand in the way.
             Err(source) if orphan.place.sandbox == sandbox.id => {
@@ -315,7 +318,7 @@ impl Manager {
         // A part of the time is the DEL's, should one be owed.
         let left = deadline.saturating_duration_since(Instant::now());
         let end = Instant::now() + self.0.times.cni.min(left * 4 / 5);
-        let source = match self.cni_add(&claim.claim, &plan, &place, end).await {
+        let source = match self.0.steps.add(&claim.claim, &plan, &place, end).await {
             Ok(result) => {
                 let made = State::Attached {
                     place: place.clone(),
@@ -340,7 +343,9 @@ impl Manager {
             // The record says that something may be there until a DEL has gone through.
             let orphan = Orphan::attaching(&claim.claim, &plan, &place);
             let deleted = self
-                .del_once(&orphan, Instant::now() + self.0.times.cni.min(left / 5))
+                .0
+                .steps
+                .del(&orphan, Instant::now() + self.0.times.cni.min(left / 5))
                 .await;
             deleted.is_ok() && debris == Debris::Some
         };
@@ -367,7 +372,7 @@ impl Manager {
             let Some(mut orphan) = Orphan::of(&claim.claim, attachment) else {
                 continue;
             };
-            if let Err(error) = self.del_until(&orphan, end).await {
+            if let Err(error) = self.0.steps.del_until(&orphan, end).await {
                 orphan.gave_up(&error);
                 orphans.push(orphan);
             }
@@ -390,7 +395,9 @@ impl Manager {
     pub async fn release_orphan(&self, orphan: &Orphan) -> bool {
         let _lock = self.lock(&orphan.claim.uid).await;
         let released = self
-            .del_once(orphan, Instant::now() + self.0.times.cni)
+            .0
+            .steps
+            .del(orphan, Instant::now() + self.0.times.cni)
             .await;
         let error = released.err().map(|error| error.to_string());
         match &error {
@@ -414,79 +421,6 @@ impl Manager {
             warn!(claim = %orphan.claim.uid, %error, "orphan list not written");
         }
         done
-    }
-
-    async fn cni_add(
-        &self,
-        claim: &ClaimRef,
-        plan: &AttachmentPlan,
-        place: &Place,
-        end: Instant,
-    ) -> Result<CniResult, NetworkError> {
-        let network = &self.0.network;
-        let detail = json!({
-            "ifName": place.if_name,
-            "netns": place.netns,
-            "device": plan.device.to_string(),
-            "config": plan.network,
-        });
-        let mut span = self.0.recorder.begin_between(
-            Step::CniAdd,
-            subject(claim, place),
-            Actor::Driver,
-            network.actor(),
-            crate::event::details(detail),
-        );
-        let added = network.add(plan, place, end).await;
-        if let Ok(result) = &added {
-            span.detail("ifName", place.if_name.as_str());
-            if let Some(mac) = mac(result, &place.if_name) {
-                span.detail("mac", mac);
-            }
-            span.detail("ips", addresses(result, place));
-            span.detail("result", json!(result));
-        }
-        span.close_with(added)
-    }
-
-    /// DEL, tried as often as configured while time is left.
-    async fn del_until(&self, orphan: &Orphan, end: Instant) -> Result<(), NetworkError> {
-        let mut pause = Duration::from_millis(50);
-        let mut attempt = 1;
-        loop {
-            let error = match self.del_once(orphan, end).await {
-                Ok(()) => return Ok(()),
-                Err(error) => error,
-            };
-            if attempt >= self.0.times.del_attempts || Instant::now() + pause >= end {
-                return Err(error);
-            }
-            tokio::time::sleep(pause).await;
-            pause *= 4;
-            attempt += 1;
-        }
-    }
-
-    async fn del_once(&self, orphan: &Orphan, end: Instant) -> Result<(), NetworkError> {
-        let network = &self.0.network;
-        let place = &orphan.place;
-        let detail = json!({
-            "ifName": place.if_name,
-            "netns": place.netns,
-            "device": orphan.plan.device.to_string(),
-        });
-        let span = self.0.recorder.begin_between(
-            Step::CniDel,
-            subject(&orphan.claim, place),
-            Actor::Driver,
-            network.actor(),
-            crate::event::details(detail),
-        );
-        let deadline = end.min(Instant::now() + self.0.times.cni);
-        let deleted = network
-            .del(&orphan.plan, place, orphan.result.as_deref(), deadline)
-            .await;
-        span.close_with(deleted)
     }
 }
 
@@ -558,13 +492,4 @@ fn set(record: &mut Record, uid: &str, index: usize, state: State) {
 
 fn name(claim: &ClaimRef) -> String {
     format!("{}/{}", claim.namespace, claim.name)
-}
-
-fn subject(claim: &ClaimRef, place: &Place) -> Subject {
-    Subject {
-        claim: Some(claim.clone()),
-        pod: Some(place.pod.to_string()),
-        sandbox: Some(place.sandbox.clone()),
-        container: None,
-    }
 }

@@ -5,8 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::future::join_all;
-use k8s_openapi::api::core::v1::Pod as KubePod;
-use kube::{Api, Client};
+use kube::Client;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -14,12 +13,11 @@ use tracing::{info, warn};
 use crate::attachment::record::Record;
 use crate::attachment::{Manager, PreparedClaim};
 use crate::cdi::CdiDir;
-use crate::claim::{self, ClaimPlan, ClaimUid, Consumer, Defaults, DeviceKey, Expected};
+use crate::claim::{self, ClaimPlan, ClaimUid, Defaults, DeviceKey, Expected};
 use crate::cni;
 use crate::event::{Recorder, Span, Step, Subject, details};
+use crate::kube::EventPoster;
 use crate::kube::claims::{self, ClaimReadError};
-use crate::kube::events::EventKind;
-use crate::kube::{EventPoster, PodRef};
 use crate::tasks::Tasks;
 
 /// The most claims one call may name; a node holds about a hundred pods.
@@ -69,10 +67,10 @@ pub struct Node {
     pub(super) manager: Manager,
     cdi: CdiDir,
     pub(super) client: Client,
-    events: Arc<EventPoster>,
+    pub(super) events: Arc<EventPoster>,
     recorder: Recorder,
-    tasks: Tasks,
-    background: CancellationToken,
+    pub(super) tasks: Tasks,
+    pub(super) background: CancellationToken,
     /// Claims whose names are decided and not yet in the record.
     naming: Arc<Mutex<Vec<ClaimPlan>>>,
 }
@@ -413,44 +411,6 @@ impl Node {
         }}));
         self.recorder.begin_between(step, subject, from, to, detail)
     }
-
-    /// CDI devices reach only containers that list the claim: says so, on the pod, when
-    /// none does. Nobody waits for it.
-    fn look_for_hooks(&self, claim: crate::event::ClaimRef, consumers: Vec<Consumer>) {
-        let this = self.clone();
-        let look = async move {
-            for consumer in consumers {
-                let pods: Api<KubePod> = Api::namespaced(this.client.clone(), &claim.namespace);
-                let read = tokio::time::timeout(this.config.api_timeout, pods.get(&consumer.name));
-                let Ok(Ok(pod)) = read.await else { continue };
-                if pod.metadata.uid.as_deref() != Some(consumer.uid.as_str())
-                    || !unlisted(&pod, &claim.name)
-                {
-                    continue;
-                }
-                let message = format!(
-                    "claim {} is listed for the pod, but no container lists it under \
-                     resources.claims: no hook will run and no interface will be attached",
-                    claim.name
-                );
-                warn!(claim = %claim.uid, pod = %consumer.name, "{message}");
-                this.events.post(
-                    PodRef {
-                        namespace: claim.namespace.clone(),
-                        name: consumer.name.clone(),
-                        uid: consumer.uid,
-                    },
-                    EventKind::Warning,
-                    "InterfaceNotRequested",
-                    message,
-                );
-            }
-        };
-        let background = self.background.clone();
-        self.tasks.spawn(async move {
-            let _: Option<()> = background.run_until_cancelled_owned(look).await;
-        });
-    }
 }
 
 /// Keeps names taken while their claims are on the way into the record, also when the
@@ -465,38 +425,6 @@ impl Drop for Named {
         let mut pending = self.naming.lock().unwrap_or_else(PoisonError::into_inner);
         pending.retain(|plan| !self.uids.contains(&plan.claim.uid));
     }
-}
-
-/// Whether the pod names this claim and none of its containers does.
-fn unlisted(pod: &KubePod, claim: &str) -> bool {
-    let Some(spec) = &pod.spec else { return false };
-    let statuses = pod
-        .status
-        .iter()
-        .flat_map(|status| status.resource_claim_statuses.iter().flatten());
-    let by_template: Vec<_> = statuses
-        .filter(|status| status.resource_claim_name.as_deref() == Some(claim))
-        .map(|status| status.name.as_str())
-        .collect();
-    let names: Vec<_> = spec
-        .resource_claims
-        .iter()
-        .flatten()
-        .filter(|entry| {
-            entry.resource_claim_name.as_deref() == Some(claim)
-                || by_template.contains(&entry.name.as_str())
-        })
-        .map(|entry| entry.name.as_str())
-        .collect();
-    let listed = spec
-        .init_containers
-        .iter()
-        .flatten()
-        .chain(&spec.containers)
-        .filter_map(|container| container.resources.as_ref())
-        .flat_map(|resources| resources.claims.iter().flatten())
-        .any(|entry| names.contains(&entry.name.as_str()));
-    !names.is_empty() && !listed
 }
 
 /// Refuses what no kubelet sends: answers stay keyed by UID, so a repeated UID counts once.
