@@ -17,6 +17,21 @@ pub(crate) enum Failure {
     Run(Box<Trouble>),
 }
 
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Input(problems) => {
+                for (index, problem) in problems.iter().enumerate() {
+                    let between = if index == 0 { "" } else { "; " };
+                    write!(f, "{between}{problem}")?;
+                }
+                Ok(())
+            }
+            Self::Run(trouble) => trouble.fmt(f),
+        }
+    }
+}
+
 /// Something that failed while a command ran, and what to do about it.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]

@@ -6,7 +6,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::failure::Failure;
 
-/// Ends with the first SIGTERM or SIGINT from now on.
+/// Ends with the first SIGTERM, SIGINT or SIGHUP from now on.
 pub(crate) fn end() -> Result<impl Future<Output = ()>, Failure> {
     let listen = |kind| {
         signal(kind)
@@ -14,10 +14,12 @@ pub(crate) fn end() -> Result<impl Future<Output = ()>, Failure> {
     };
     let mut term = listen(SignalKind::terminate())?;
     let mut int = listen(SignalKind::interrupt())?;
+    let mut hup = listen(SignalKind::hangup())?;
     Ok(async move {
         tokio::select! {
             _ = term.recv() => {}
             _ = int.recv() => {}
+            _ = hup.recv() => {}
         }
     })
 }

@@ -287,6 +287,58 @@ fn an_interrupt_ends_the_driver() {
     assert!(state.is_empty() || state.contains(") Z "), "{state}");
 }
 
+/// However a run is cut short, its directory goes and its recording says so.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_run_that_is_cut_short_leaves_a_summary_and_no_directory() {
+    use rustix::process::{Pid, Signal, kill_process};
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        let dir = tempfile::Builder::new()
+            .prefix("nd")
+            .tempdir_in("/tmp")
+            .unwrap();
+        let file = dir.path().join("wait.yaml");
+        let scenario = "name: wait\ntitle: Waits for what never comes\n\
+                        actions: [{wait: {orphans: 1}}]\n";
+        std::fs::write(&file, scenario).unwrap();
+        let record = dir.path().join("run.jsonl");
+        let (file, to) = (file.to_str().unwrap(), record.to_str().unwrap());
+        let mut child = ndra(&["--scenario", file, "--record", to])
+            .env("TMPDIR", dir.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        driver_of(&mut child);
+        let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(1), "{signal:?}");
+        let left: Vec<_> = std::fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name.starts_with("ndra."))
+            .collect();
+        assert!(left.is_empty(), "{signal:?}: {left:?}");
+        let recorded = std::fs::read_to_string(&record).unwrap();
+        let last: Value = serde_json::from_str(recorded.lines().last().unwrap()).unwrap();
+        assert_eq!(last["summary"]["ok"], false, "{last}");
+        assert_eq!(last["summary"]["failures"][0], "interrupted", "{last}");
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn output_that_is_lost_is_a_failure() {
+    let full = std::fs::File::options()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let output = ndra(&["-o", "json"]).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert!(err.contains("standard output took not everything"), "{err}");
+}
+
 struct Kept<'a>(&'a Path);
 
 impl Drop for Kept<'_> {

@@ -11,7 +11,7 @@ use super::board::Board;
 use super::show::{Layout, Show};
 use super::stage::{Stage, Stuck};
 use super::stream::{Inlet, RING};
-use super::workdir::WorkDir;
+use super::workdir::{self, WorkDir};
 use super::world::{NODE, Options, World};
 use super::{Args, Flavor, KubeletApi, end, judge, life};
 use crate::failure::{Failure, tell};
@@ -228,12 +228,27 @@ pub(super) async fn run(args: Args) -> Result<ExitCode, Failure> {
     if args.keep {
         eprintln!("kept {}", path.display());
     }
-    let (mut outcome, _work) = ended?;
-    outcome.pods = plan.pods();
-    outcome.wall_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-    outcome.attached = show.attached();
-    show.complete(&mut outcome);
-    show.end(&outcome);
+    let complete = |mut outcome: Outcome| {
+        outcome.pods = plan.pods();
+        outcome.wall_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        outcome.attached = show.attached();
+        show.complete(&mut outcome);
+        outcome
+    };
+    let (outcome, _work) = match ended {
+        Ok((outcome, work)) => (complete(outcome), work),
+        Err(failure) => {
+            if !args.keep {
+                workdir::remove_what_comes_late(&path).await;
+            }
+            show.cut(&complete(Outcome {
+                failures: vec![failure.to_string()],
+                ..Outcome::default()
+            }));
+            return Err(failure);
+        }
+    };
+    show.end(&outcome)?;
     Ok(if outcome.ok() {
         ExitCode::SUCCESS
     } else {

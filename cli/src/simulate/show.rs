@@ -1,7 +1,7 @@
 //! Puts a run on standard output and into its recording while it happens.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::Format;
 use super::stream::Told;
+use crate::failure::Failure;
 use crate::problem::Problem;
 use crate::report::{Attached, Look, Outcome, Page, Recording, Timeline, line, step_stats};
 
@@ -39,6 +40,8 @@ struct Inner {
     recording: Option<Recording>,
     /// Why the recording is incomplete.
     unrecorded: Option<String>,
+    /// Why standard output is.
+    unprinted: Option<io::Error>,
 }
 
 impl Show {
@@ -61,17 +64,19 @@ impl Show {
             events: Vec::new(),
             recording,
             unrecorded: None,
+            unprinted: None,
         }))))
     }
 
     /// What runs, and with which parts.
     pub(crate) fn head(&self, title: &str, parts: &[String]) {
-        let inner = self.lock();
+        let mut inner = self.lock();
         if inner.format == Format::Text {
-            print(&Page(inner.look).head(title, parts));
+            let mut head = Page(inner.look).head(title, parts);
             if inner.layout != Layout::Table {
-                print(&inner.timeline.heading());
+                head.push_str(&inner.timeline.heading());
             }
+            inner.print(&head);
         }
     }
 
@@ -105,17 +110,34 @@ impl Show {
     }
 
     /// The end of the page, or the summary line.
-    pub(crate) fn end(&self, outcome: &Outcome) {
+    ///
+    /// # Errors
+    /// Standard output took not all of it, for another reason than that its reader left.
+    pub(crate) fn end(&self, outcome: &Outcome) -> Result<(), Failure> {
         let mut inner = self.lock();
         let summary = outcome.line();
         inner.record(&summary);
-        match inner.format {
-            Format::Json => print(&format!("{summary}\n")),
-            Format::Text => {
-                let rest = inner.rest(outcome);
-                print(&rest);
-                print(&Page(inner.look).end(outcome));
-            }
+        let text = match inner.format {
+            Format::Json => format!("{summary}\n"),
+            Format::Text => inner.rest(outcome) + &Page(inner.look).end(outcome),
+        };
+        inner.print(&text);
+        match inner.unprinted.take() {
+            None => Ok(()),
+            Some(error) => Err(Failure::run(
+                format!("standard output took not everything: {error}"),
+                "make room where it goes, and run again",
+            )),
+        }
+    }
+
+    /// The summary of a run that was cut short, for programs; people read the error.
+    pub(crate) fn cut(&self, outcome: &Outcome) {
+        let mut inner = self.lock();
+        let summary = outcome.line();
+        inner.record(&summary);
+        if inner.format == Format::Json {
+            inner.print(&format!("{summary}\n"));
         }
     }
 
@@ -129,15 +151,32 @@ impl Inner {
         let text = line(event);
         self.record(&text);
         match (self.format, self.layout) {
-            (Format::Json, _) => print(&format!("{text}\n")),
-            (Format::Text, Layout::Live { .. }) => print(&self.timeline.push(event)),
+            (Format::Json, _) => self.print(&format!("{text}\n")),
+            (Format::Text, Layout::Live { .. }) => {
+                let text = self.timeline.push(event);
+                self.print(&text);
+            }
             (Format::Text, _) => {}
         }
     }
 
     fn note(&mut self, note: &str) {
         if let (Format::Text, Layout::Live { .. }) = (self.format, self.layout) {
-            print(&self.timeline.note(note));
+            let text = self.timeline.note(note);
+            self.print(&text);
+        }
+    }
+
+    /// Writes to standard output; a reader that has gone away wants no more of it, and the
+    /// run goes on to tidy up.
+    fn print(&mut self, text: &str) {
+        let mut out = anstream::stdout().lock();
+        let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        match written {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                self.unprinted.get_or_insert(error);
+            }
+            _ => {}
         }
     }
 
@@ -198,11 +237,4 @@ fn natural(name: &str) -> (String, u64, String) {
     let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
     let number = name[stem.len()..].parse().unwrap_or_default();
     (stem.to_owned(), number, name.to_owned())
-}
-
-/// Writes to standard output; a reader that has gone away wants no more of it, and the run
-/// goes on to tidy up.
-fn print(text: &str) {
-    let mut out = anstream::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }

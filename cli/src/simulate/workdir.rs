@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -13,6 +14,34 @@ const DIRECTORIES: [&str; 10] = [
     "run", "reg", "plugin", "cdi", "netns", "state", "kubelet", "cri", "cni", "logs",
 ];
 
+/// The longest directory below which all sockets of a run still have room in their paths.
+const LONGEST_BASE: usize = 40;
+
+/// `TMPDIR`, where it is short enough, else `/tmp`.
+fn base() -> PathBuf {
+    std::env::var_os("TMPDIR")
+        .map(PathBuf::from)
+        .filter(|dir| dir.is_absolute() && dir.as_os_str().len() <= LONGEST_BASE)
+        .unwrap_or_else(|| PathBuf::from("/tmp"))
+}
+
+/// Removes the directory of a run that was cut short. Processes that were killed may still
+/// have written to it after it was removed, so it must be found gone twice.
+pub(crate) async fn remove_what_comes_late(path: &Path) {
+    let mut gone = 0;
+    for _ in 0..100 {
+        match fs::remove_dir_all(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => gone += 1,
+            _ => gone = 0,
+        }
+        if gone == 2 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    eprintln!("{} could not be removed", path.display());
+}
+
 /// A run's directory; removed when dropped, unless it is kept.
 pub(crate) struct WorkDir {
     directory: TempDir,
@@ -21,16 +50,20 @@ pub(crate) struct WorkDir {
 impl WorkDir {
     /// Makes one. Its path is short, because those of sockets must be.
     pub(crate) fn create(keep: bool) -> Result<Self, Failure> {
+        let base = base();
         let fail = |error: std::io::Error| {
             Failure::run(
-                format!("cannot make a work directory in /tmp: {error}"),
-                "make room in /tmp, or permit writing there",
+                format!(
+                    "cannot make a work directory in {}: {error}",
+                    base.display()
+                ),
+                "make room there, or set TMPDIR to a directory with a short path",
             )
         };
         let directory = tempfile::Builder::new()
             .prefix("ndra.")
             .disable_cleanup(keep)
-            .tempdir_in("/tmp")
+            .tempdir_in(&base)
             .map_err(fail)?;
         for name in DIRECTORIES {
             fs::create_dir(directory.path().join(name)).map_err(fail)?;
