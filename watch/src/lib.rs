@@ -1,0 +1,1 @@
+//! The flow, live, in the terminal.
