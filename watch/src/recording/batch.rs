@@ -1,0 +1,272 @@
+//! Events on their way into the model: text in one block, fields as ranges of it.
+
+use ndra_core::event::{Actor, Event, Phase, Step};
+use serde::Deserialize;
+
+/// A range of a [`Batch`]'s text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Slice {
+    pub(crate) start: u32,
+    pub(crate) len: u32,
+}
+
+impl Slice {
+    /// Is there nothing in it?
+    pub fn is_empty(self) -> bool {
+        self.len == 0
+    }
+}
+
+/// One event of a batch. Texts are ranges of the batch's text; those that do not apply
+/// are empty.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// Grows by one with every event of one source.
+    pub seq: u64,
+    /// Nanoseconds since 1970.
+    pub time: i64,
+    /// Microseconds since the source began.
+    pub elapsed_us: u64,
+    /// Microseconds from the step's begin; on end and fail.
+    pub duration_us: Option<u64>,
+    /// The step.
+    pub step: Step,
+    /// Which moment of it.
+    pub phase: Phase,
+    /// Who calls.
+    pub from: Actor,
+    /// Who is called.
+    pub to: Actor,
+    /// Namespace of the claim.
+    pub claim_namespace: Slice,
+    /// Name of the claim.
+    pub claim_name: Slice,
+    /// UID of the claim.
+    pub claim_uid: Slice,
+    /// `namespace/name` of the pod.
+    pub pod: Slice,
+    /// The CRI sandbox id.
+    pub sandbox: Slice,
+    /// The container's name or id.
+    pub container: Slice,
+    /// The payload, JSON as it came.
+    pub detail: Slice,
+    /// Why it failed.
+    pub error: Slice,
+}
+
+/// Events in the order in which they came, with what was wrong between them.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// The lines as they came. Fields without escapes are ranges of it.
+    pub(crate) text: Vec<u8>,
+    /// Fields that had escapes, written out. Ranges beyond `text` lie here.
+    pub(crate) extra: Vec<u8>,
+    /// The events.
+    pub entries: Vec<Entry>,
+    /// What could not be used.
+    pub oddities: Oddities,
+    /// The recording's last line, when it came.
+    pub summary: Option<Summary>,
+    /// Events that the source says it lost before these.
+    pub dropped: u64,
+}
+
+impl Batch {
+    /// A batch of one event that was parsed elsewhere.
+    pub fn of(event: &Event) -> Self {
+        let mut batch = Self::default();
+        batch.push(event);
+        batch
+    }
+
+    /// Adds an event that was parsed elsewhere.
+    pub fn push(&mut self, event: &Event) {
+        let subject = &event.subject;
+        let claim = subject.claim.as_ref();
+        let detail = if event.detail.is_empty() {
+            Slice::default()
+        } else {
+            let text = serde_json::to_string(&event.detail).unwrap_or_default();
+            self.keep(&text)
+        };
+        let nanos = event.time.as_nanosecond();
+        let entry = Entry {
+            seq: event.seq,
+            time: i64::try_from(nanos).unwrap_or(if nanos < 0 { i64::MIN } else { i64::MAX }),
+            elapsed_us: event.elapsed_us,
+            duration_us: event.duration_us,
+            step: event.step,
+            phase: event.phase,
+            from: event.from,
+            to: event.to,
+            claim_namespace: self.keep(claim.map_or("", |c| &c.namespace)),
+            claim_name: self.keep(claim.map_or("", |c| &c.name)),
+            claim_uid: self.keep(claim.map_or("", |c| &c.uid)),
+            pod: self.keep(subject.pod.as_deref().unwrap_or_default()),
+            sandbox: self.keep(subject.sandbox.as_deref().unwrap_or_default()),
+            container: self.keep(subject.container.as_deref().unwrap_or_default()),
+            detail,
+            error: self.keep(event.error.as_deref().unwrap_or_default()),
+        };
+        if event.schema != ndra_core::event::SCHEMA {
+            self.oddities
+                .count(Oddity::Schema, &format!("schema {}", event.schema));
+        }
+        self.entries.push(entry);
+    }
+
+    /// The text of a field; empty when the range is none of this batch's.
+    pub fn text(&self, slice: Slice) -> &str {
+        std::str::from_utf8(self.bytes(slice)).unwrap_or_default()
+    }
+
+    /// The bytes of a field.
+    pub fn bytes(&self, slice: Slice) -> &[u8] {
+        let (start, len) = (slice.start as usize, slice.len as usize);
+        let (from, start) = match start.checked_sub(self.text.len()) {
+            Some(beyond) => (&self.extra, beyond),
+            None => (&self.text, start),
+        };
+        from.get(start..start + len).unwrap_or_default()
+    }
+
+    /// Copies `text` beside the lines.
+    pub(crate) fn keep(&mut self, text: &str) -> Slice {
+        if text.is_empty() {
+            return Slice::default();
+        }
+        let start = self.text.len() + self.extra.len();
+        self.extra.extend_from_slice(text.as_bytes());
+        match (u32::try_from(start), u32::try_from(text.len())) {
+            (Ok(start), Ok(len)) => Slice { start, len },
+            _ => Slice::default(),
+        }
+    }
+}
+
+/// Ways in which a line or its place can be wrong without stopping anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Oddity {
+    /// Not JSON, or not an event.
+    Garbage,
+    /// Longer than [`super::MAX_LINE`].
+    TooLong,
+    /// The last line breaks off.
+    Cut,
+    /// Another version of the schema.
+    Schema,
+    /// A step that this program does not know.
+    Step,
+    /// A phase that this program does not know.
+    Phase,
+    /// A clock that jumped back.
+    Clock,
+    /// Sequence numbers that never came.
+    Missing,
+    /// Events that came twice.
+    Repeated,
+}
+
+impl Oddity {
+    /// All of them, the worst first.
+    pub const ALL: [Self; 9] = [
+        Self::Missing,
+        Self::Garbage,
+        Self::TooLong,
+        Self::Cut,
+        Self::Schema,
+        Self::Step,
+        Self::Phase,
+        Self::Clock,
+        Self::Repeated,
+    ];
+
+    /// What happened `n` times, in words.
+    pub fn words(self, n: u64) -> String {
+        let s = if n == 1 { "" } else { "s" };
+        match self {
+            Self::Garbage => format!("{n} unreadable line{s}"),
+            Self::TooLong => format!("{n} line{s} too long"),
+            Self::Cut => "the last line is cut".into(),
+            Self::Schema => format!("{n} event{s} of another schema"),
+            Self::Step => format!("{n} event{s} of unknown steps"),
+            Self::Phase => format!("{n} event{s} of unknown phases"),
+            Self::Clock => format!("clock jumped back {n} time{s}"),
+            Self::Missing => format!("{n} event{s} missing"),
+            Self::Repeated => format!("{n} event{s} repeated"),
+        }
+    }
+}
+
+/// How often each [`Oddity`] was met, with the newest sample of each.
+#[derive(Clone, Debug, Default)]
+pub struct Oddities {
+    counts: [u64; Oddity::ALL.len()],
+    samples: [Option<Box<str>>; Oddity::ALL.len()],
+}
+
+impl Oddities {
+    /// Counts one.
+    pub fn count(&mut self, what: Oddity, sample: &str) {
+        self.count_many(what, 1, sample);
+    }
+
+    /// Counts `n`.
+    pub fn count_many(&mut self, what: Oddity, n: u64, sample: &str) {
+        let index = what as usize;
+        self.counts[index] = self.counts[index].saturating_add(n);
+        if !sample.is_empty() {
+            let short: String = sample
+                .chars()
+                .map(|c| if c.is_control() { ' ' } else { c })
+                .take(80)
+                .collect();
+            self.samples[index] = Some(short.into());
+        }
+    }
+
+    /// How often `what` was met.
+    pub fn of(&self, what: Oddity) -> u64 {
+        self.counts[what as usize]
+    }
+
+    /// The newest sample of `what`.
+    pub fn sample(&self, what: Oddity) -> Option<&str> {
+        self.samples[what as usize].as_deref()
+    }
+
+    /// Was everything in order?
+    pub fn is_empty(&self) -> bool {
+        self.counts.iter().all(|n| *n == 0)
+    }
+
+    /// Adds what another stretch of the source had.
+    pub fn add(&mut self, other: &Self) {
+        for what in Oddity::ALL {
+            if other.of(what) > 0 {
+                self.count_many(what, other.of(what), other.sample(what).unwrap_or_default());
+            }
+        }
+    }
+}
+
+/// The last line of a recording.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct Summary {
+    /// Did everything go as expected?
+    #[serde(default)]
+    pub ok: bool,
+    /// How many pods ran.
+    #[serde(default)]
+    pub pods: u64,
+    /// How many interfaces were attached.
+    #[serde(default)]
+    pub attachments: u64,
+    /// What was left behind.
+    #[serde(default)]
+    pub leaks: Vec<serde_json::Value>,
+    /// How long the run took, in microseconds.
+    #[serde(default)]
+    pub wall_us: u64,
+}

@@ -1,0 +1,221 @@
+//! Where events come from: connection, registration, losses, and each source's clock.
+
+use crate::recording::{Oddities, Oddity, Summary};
+
+/// Names a source of this model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SourceId(pub(crate) u16);
+
+/// How a source is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Connection {
+    /// Being reached for the first time.
+    Connecting,
+    /// Events come as they happen.
+    Live,
+    /// A recording is being read.
+    Loading {
+        /// Bytes read.
+        read: u64,
+        /// Bytes there are, where known.
+        of: Option<u64>,
+    },
+    /// Lost; tried again.
+    Lost {
+        /// Why.
+        reason: String,
+        /// When the next try begins, nanoseconds since 1970.
+        retry_at: i64,
+    },
+    /// Nothing will come any more: the recording is read, or the program ended.
+    Ended,
+    /// It cannot be used at all.
+    Failed {
+        /// Why, and what to do.
+        reason: String,
+    },
+}
+
+/// Whether the kubelet took the driver in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registration {
+    /// Did it?
+    pub registered: bool,
+    /// The API version that the kubelet chose, such as `v1.DRAPlugin`.
+    pub version: String,
+    /// What the kubelet said when it refused.
+    pub error: Option<String>,
+}
+
+/// A socket that a source knows about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Socket {
+    /// What it is for: `dra`, `callback`, `events` …
+    pub name: String,
+    /// Its path.
+    pub path: String,
+    /// Does somebody listen there?
+    pub open: bool,
+}
+
+/// One source of events.
+#[derive(Debug)]
+pub struct Source {
+    /// What the user called it: a path, `pod://…`.
+    pub name: String,
+    pub(crate) node: u16,
+    /// How it is doing.
+    pub connection: Connection,
+    /// Registration with the kubelet, where the source tells.
+    pub registration: Option<Registration>,
+    /// Sockets, where the source tells.
+    pub sockets: Vec<Socket>,
+    /// What was odd about its events.
+    pub oddities: Oddities,
+    /// The last line of the recording.
+    pub summary: Option<Summary>,
+    /// Events taken in.
+    pub events: u64,
+    /// Events that the source gave up before they could be read.
+    pub dropped: u64,
+    instance: Option<String>,
+    last_seq: Option<u64>,
+    clock: SourceClock,
+}
+
+/// Events of one source may overtake each other by this much: several parts write it.
+const SLACK: i64 = 1_000_000_000;
+
+#[derive(Debug, Default)]
+struct SourceClock {
+    newest: Option<i64>,
+    elapsed_us: u64,
+    shift: i64,
+}
+
+impl Source {
+    pub(crate) fn new(name: &str, node: u16) -> Self {
+        Self {
+            name: name.into(),
+            node,
+            connection: Connection::Connecting,
+            registration: None,
+            sockets: Vec::new(),
+            oddities: Oddities::default(),
+            summary: None,
+            events: 0,
+            dropped: 0,
+            instance: None,
+            last_seq: None,
+            clock: SourceClock::default(),
+        }
+    }
+
+    /// The program's life and the last number seen of it: where to resume.
+    pub fn resume(&self) -> Option<(String, u64)> {
+        Some((self.instance.clone()?, self.last_seq?))
+    }
+
+    /// Events now belong to this life of the program.
+    pub(crate) fn live_in(&mut self, instance: &str) {
+        if self.instance.as_deref() != Some(instance) {
+            self.instance = Some(instance.into());
+            self.last_seq = None;
+            self.clock.elapsed_us = 0;
+        }
+    }
+
+    /// Is this event new? Counts what is missing before it.
+    pub(crate) fn accept(&mut self, seq: u64, elapsed_us: u64) -> bool {
+        if let Some(last) = self.last_seq {
+            if seq <= last {
+                let anew = self.instance.is_none() && elapsed_us < self.clock.elapsed_us;
+                if !anew {
+                    self.oddities.count(Oddity::Repeated, "");
+                    return false;
+                }
+            } else if seq - last > 1 {
+                let sample = format!("after {last}");
+                self.oddities
+                    .count_many(Oddity::Missing, seq - last - 1, &sample);
+            }
+        }
+        self.last_seq = Some(seq);
+        self.events += 1;
+        true
+    }
+
+    /// The event's time, or a later one when the source's clock was set back: what came
+    /// later happened later.
+    pub(crate) fn settle_clock(&mut self, time: i64, elapsed_us: u64) -> i64 {
+        let clock = &mut self.clock;
+        let went_on = elapsed_us.saturating_sub(clock.elapsed_us);
+        clock.elapsed_us = elapsed_us;
+        let Some(newest) = clock.newest else {
+            clock.newest = Some(time);
+            return time;
+        };
+        if time >= newest {
+            clock.shift = 0;
+        }
+        let mut at = time.saturating_add(clock.shift);
+        if at < newest.saturating_sub(SLACK) {
+            let on = i64::try_from(went_on.saturating_mul(1000)).unwrap_or(0);
+            at = newest.saturating_add(on.min(3_600_000_000_000));
+            clock.shift = at.saturating_sub(time);
+            let by = newest.saturating_sub(time) / 1_000_000;
+            self.oddities.count(Oddity::Clock, &format!("by {by} ms"));
+        }
+        clock.newest = Some(newest.max(at));
+        at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: i64 = 1_000_000_000;
+
+    #[test]
+    fn a_clock_that_is_set_back_does_not_turn_time_around() {
+        let mut source = Source::new("a", 0);
+        assert_eq!(source.settle_clock(100 * S, 1_000_000), 100 * S);
+        // Overtaken by half a second: two parts of one program.
+        assert_eq!(source.settle_clock(100 * S - S / 2, 1_000_000), 100 * S - S / 2);
+        assert!(source.oddities.is_empty());
+        assert_eq!(source.settle_clock(40 * S, 3_000_000), 102 * S);
+        assert_eq!(source.settle_clock(41 * S, 4_000_000), 103 * S);
+        assert_eq!(source.oddities.of(Oddity::Clock), 1);
+        // It is right again.
+        assert_eq!(source.settle_clock(104 * S, 5_000_000), 104 * S);
+        assert_eq!(source.settle_clock(105 * S, 6_000_000), 105 * S);
+        assert_eq!(source.oddities.of(Oddity::Clock), 1);
+    }
+
+    #[test]
+    fn numbers_that_are_missing_or_come_twice_are_counted() {
+        let mut source = Source::new("a", 0);
+        source.live_in("life-1");
+        assert!(source.accept(7, 0) && source.accept(8, 1) && source.accept(11, 2));
+        assert!(!source.accept(9, 3));
+        assert_eq!(source.oddities.of(Oddity::Missing), 2);
+        assert_eq!(source.oddities.of(Oddity::Repeated), 1);
+        assert_eq!(source.resume(), Some(("life-1".into(), 11)));
+        source.live_in("life-2");
+        assert_eq!(source.resume(), None);
+        assert!(source.accept(1, 0));
+    }
+
+    #[test]
+    fn a_recording_of_two_runs_begins_anew() {
+        let mut source = Source::new("a", 0);
+        assert!(source.accept(1, 10));
+        source.settle_clock(S, 10);
+        assert!(source.accept(2, 20));
+        source.settle_clock(2 * S, 20);
+        assert!(source.accept(1, 5), "elapsed went back: another run");
+        source.settle_clock(3 * S, 5);
+        assert!(!source.accept(1, 5));
+    }
+}
