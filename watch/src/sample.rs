@@ -13,6 +13,8 @@ pub use flow::Life;
 pub struct Sample {
     origin: Timestamp,
     events: Vec<Event>,
+    flows: usize,
+    failed: usize,
 }
 
 impl Default for Sample {
@@ -27,6 +29,8 @@ impl Sample {
         Self {
             origin: Timestamp::from_second(1_795_510_800).unwrap_or_default(),
             events: Vec::new(),
+            flows: 0,
+            failed: 0,
         }
     }
 
@@ -34,6 +38,8 @@ impl Sample {
     #[must_use]
     pub fn flow(mut self, n: usize, at_ms: u64, life: Life) -> Self {
         flow::write(&mut self.events, self.origin, n, at_ms, life);
+        self.flows += 1;
+        self.failed += usize::from(life == Life::RangeUsedUp);
         self
     }
 
@@ -69,9 +75,13 @@ impl Sample {
 
     /// The events as lines, with a summary at the end.
     pub fn lines(self) -> Vec<u8> {
+        let (pods, failed) = (self.flows, self.failed);
         let mut out = self.lines_without_summary();
-        let summary = br#"{"summary":{"ok":true,"pods":1,"attachments":1,"leaks":[],"wall_us":250000,"steps":{}}}"#;
-        out.extend_from_slice(summary);
+        let summary = serde_json::json!({ "summary": {
+            "ok": failed == 0, "pods": pods, "attachments": pods - failed, "leaks": [],
+            "wall_us": 250_000, "steps": {},
+        } });
+        out.extend_from_slice(summary.to_string().as_bytes());
         out.push(b'\n');
         out
     }

@@ -1,7 +1,5 @@
 //! Words for times and sizes, and lines that fit a width.
 
-use std::fmt::Write;
-
 use ratatui::text::Span;
 
 /// Columns that a text takes.
@@ -161,22 +159,17 @@ pub(crate) fn count(n: u64) -> String {
     out
 }
 
-/// Bytes: `512 B`, `1.2 kB`, `256 MB`.
+/// Bytes: `512 B`, `1.2 KiB`, `256 MiB`.
 pub(crate) fn bytes(n: u64) -> String {
-    let mut out = String::new();
-    let scaled = |unit: u64| (n / unit, n % unit * 10 / unit);
-    let _ = match n {
-        0..1_000 => write!(out, "{n} B"),
-        1_000..1_000_000 => {
-            let (whole, part) = scaled(1_000);
-            write!(out, "{whole}.{part} kB")
-        }
-        _ => {
-            let (whole, part) = scaled(1_000_000);
-            write!(out, "{whole}.{part} MB")
-        }
+    let (unit, name) = match n {
+        0..1024 => return format!("{n} B"),
+        1024..0x10_0000 => (1024, "KiB"),
+        _ => (0x10_0000, "MiB"),
     };
-    out
+    match (n / unit, n % unit * 10 / unit) {
+        (whole @ 0..10, part) => format!("{whole}.{part} {name}"),
+        (whole, _) => format!("{whole} {name}"),
+    }
 }
 
 #[cfg(test)]
@@ -195,7 +188,8 @@ mod tests {
         assert_eq!(moment(12_431_900_000), "00:12.431");
         assert_eq!(moment(3_723_456_000_000), "1:02:03.4");
         assert_eq!(count(1_234_567), "1,234,567");
-        assert_eq!(bytes(1_250), "1.2 kB");
+        assert_eq!(bytes(1_250), "1.2 KiB");
+        assert_eq!(bytes(256 << 20), "256 MiB");
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub struct Flow {
     pub namespace: Box<str>,
     /// Name of the claim, where known.
     pub claim: Box<str>,
-    /// Pods that were seen with it, `namespace/name`, at most [`MAX_PODS`].
+    /// Pods that were seen with it, `namespace/name`, at most four.
     pub pods: Vec<Box<str>>,
     pub(crate) addresses: Vec<Address>,
     pub(crate) chain: Chain,
@@ -40,7 +40,7 @@ pub struct Flow {
 }
 
 /// How many pods of one claim are remembered.
-pub const MAX_PODS: usize = 4;
+pub(super) const MAX_PODS: usize = 4;
 
 /// How many interfaces of one claim are remembered.
 const MAX_ADDRESSES: usize = 16;

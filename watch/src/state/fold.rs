@@ -2,6 +2,7 @@
 
 use ndra_core::event::{Phase, Step};
 
+use super::failure::{self, Failure};
 use super::log::Rec;
 
 /// How many steps a flow has.
@@ -340,6 +341,11 @@ impl FlowState {
         self.trouble().map(|trouble| trouble.step)
     }
 
+    /// The kind of the root failure.
+    pub fn failure_kind(&self) -> Option<&'static Failure> {
+        self.root_kind().map(failure::kind)
+    }
+
     /// Index of the root failure's kind.
     pub(crate) fn root_kind(&self) -> Option<u8> {
         self.trouble().map(|trouble| trouble.failure)
@@ -395,7 +401,7 @@ impl FlowState {
 }
 
 /// A step's place among the cells.
-pub fn index(step: Step) -> usize {
+pub(super) fn index(step: Step) -> usize {
     step as usize
 }
 

@@ -42,8 +42,9 @@ pub struct Layout {
     pub detail: Rect,
 }
 
-/// Columns that the scrub line's words take.
-const SCRUB_WORDS: u16 = 58;
+/// Columns that the scrub line's words take besides two counts of events: two moments,
+/// the words between, the speed.
+const SCRUB_WORDS: u16 = 42;
 
 impl Layout {
     /// The places for what `model` shows at its size.
@@ -63,8 +64,9 @@ impl Layout {
         out.scrub = line(rows - 2);
         out.status = line(rows - 3);
         out.body = Rect::new(0, 1, columns, rows - 4);
-        let words = SCRUB_WORDS.min(columns / 2 + 12);
-        out.bar = Rect::new(1, rows - 2, columns.saturating_sub(words + 2), 1);
+        let digits = text::count(model.position().1).len();
+        let words = SCRUB_WORDS + 2 * u16::try_from(digits).unwrap_or(0);
+        out.bar = Rect::new(1, rows - 2, columns.saturating_sub(words).max(12), 1);
         let mut x = TABS_AT;
         for (tab, screen) in out.tabs.iter_mut().zip(Screen::ALL) {
             let width = u16::try_from(screen.name().len() + 2).unwrap_or(0);
@@ -92,14 +94,14 @@ impl Layout {
         let body = self.body;
         let preview = match body.height {
             0..16 => 5,
-            16..30 => 8,
-            tall => (tall * 2 / 5).max(17),
+            16..36 => 8,
+            tall => (tall * 2 / 5).max(15),
         };
         let table = body.height - preview;
         self.table = rows(body, 1, table - 1);
         self.preview = rows(body, table, preview);
         let inner = rows(self.preview, 1, preview - 1);
-        if preview < 16 {
+        if preview < 15 {
             self.why = inner;
             return;
         }
@@ -110,7 +112,7 @@ impl Layout {
             let x = left + 2;
             self.why = Rect::new(x, inner.y, body.width - x - 1, inner.height);
         } else {
-            self.why = rows(inner, 0, inner.height.saturating_sub(13));
+            self.why = rows(inner, 0, inner.height.saturating_sub(14));
             let y = self.why.height + 1;
             self.waterfall = rows(inner, y, 12);
         }

@@ -1,0 +1,175 @@
+//! How everything is doing: sources, durations by step, failures by kind.
+
+use ndra_core::event::Step;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+
+use super::ink::Ink;
+use crate::recording::Oddity;
+use crate::state::layout::Layout;
+use crate::state::{Connection, Lane, Model, Source};
+use crate::text;
+
+type Pieces = Vec<(String, Style)>;
+
+pub(super) fn draw(ink: &mut Ink<'_>, model: &Model, layout: &Layout) {
+    let body = layout.body;
+    let mut lines: Vec<Pieces> = Vec::new();
+    rates(ink, model, body, &mut lines);
+    sources(ink, model, &mut lines);
+    lines.push(Vec::new());
+    steps(ink, model, body, &mut lines);
+    failures(ink, model, &mut lines);
+    let most = lines.len().saturating_sub(body.height.into());
+    let top = model.look().health_top.min(most);
+    for (y, line) in (body.y..body.bottom()).zip(lines.iter().skip(top)) {
+        let pieces: Vec<_> = line.iter().map(|(t, s)| (t.as_str(), *s)).collect();
+        ink.pieces(body.x + 1, y, body.width.saturating_sub(2), &pieces);
+    }
+    if top < most {
+        let words = format!(" {} more ", most - top);
+        let style = ink.theme().dim();
+        ink.put_right(body.right().saturating_sub(1), body.bottom() - 1, &words, style);
+    }
+}
+
+fn rates(ink: &Ink<'_>, model: &Model, body: Rect, lines: &mut Vec<Pieces>) {
+    let theme = ink.theme();
+    let seconds = usize::from(body.width / 4).clamp(15, 60);
+    let rates = model.rates(seconds);
+    let most = rates.iter().copied().max().unwrap_or(0);
+    let (used, limit) = model.memory();
+    lines.push(vec![
+        ("events/s ".into(), theme.dim()),
+        (spark(ink, &rates), theme.busy()),
+        (format!(" {} now, {} most", model.rate(), most), theme.text()),
+        (
+            format!("   memory {} of {}", text::bytes(used as u64), text::bytes(limit as u64)),
+            theme.dim(),
+        ),
+    ]);
+}
+
+fn sources(ink: &Ink<'_>, model: &Model, lines: &mut Vec<Pieces>) {
+    let theme = ink.theme();
+    for (_, source) in model.sources() {
+        let (sign, word, style) = connection(ink, source, model.now());
+        let mut line = vec![
+            (format!("{sign} "), style),
+            (source.name.clone(), theme.strong()),
+            (format!("  {word}"), style),
+            (format!("  {} events", text::count(source.events)), theme.dim()),
+        ];
+        let dropped = source.dropped;
+        let style = if dropped > 0 { theme.warn() } else { theme.dim() };
+        line.push((format!("  {} dropped", text::count(dropped)), style));
+        for what in Oddity::ALL {
+            let n = source.oddities.of(what);
+            if n > 0 {
+                line.push((format!("  {}", what.words(n)), theme.warn()));
+            }
+        }
+        lines.push(line);
+        let mut more = Vec::new();
+        if let Some(registration) = &source.registration {
+            let (word, style) = match (&registration.error, registration.registered) {
+                (Some(error), _) => (format!("registration refused: {error}"), theme.bad()),
+                (None, true) => (format!("registered as {}", registration.version), theme.good()),
+                (None, false) => ("not registered with the kubelet".into(), theme.warn()),
+            };
+            more.push((format!("  {word}"), style));
+        }
+        for socket in &source.sockets {
+            let (word, style) = if socket.open {
+                ("open", theme.good())
+            } else {
+                ("closed", theme.bad())
+            };
+            more.push((format!("  {} {} ", socket.name, socket.path), theme.dim()));
+            more.push((word.into(), style));
+        }
+        if !more.is_empty() {
+            lines.push(more);
+        }
+    }
+}
+
+fn connection(ink: &Ink<'_>, source: &Source, now: i64) -> (&'static str, String, Style) {
+    let theme = ink.theme();
+    let glyphs = theme.glyphs();
+    match &source.connection {
+        Connection::Connecting => (glyphs.waiting, "connecting".into(), theme.busy()),
+        Connection::Live => (glyphs.live, "connected".into(), theme.good()),
+        Connection::Loading { read, .. } => {
+            (glyphs.playing, format!("read {}", text::bytes(*read)), theme.busy())
+        }
+        Connection::Lost { reason, retry_at } => {
+            let wait = text::age(retry_at.saturating_sub(now));
+            (glyphs.warn, format!("lost, next try in {wait}: {reason}"), theme.warn())
+        }
+        Connection::Ended => (glyphs.stopped, "read to its end".into(), theme.dim()),
+        Connection::Failed { reason } => (glyphs.failed, reason.clone(), theme.bad()),
+    }
+}
+
+fn steps(ink: &Ink<'_>, model: &Model, body: Rect, lines: &mut Vec<Pieces>) {
+    let theme = ink.theme();
+    let columns = usize::from(body.width.saturating_sub(66)).clamp(8, 60);
+    lines.push(vec![(
+        format!(
+            "{:<19}{:>9}{:>8}  {:>7}{:>8}{:>8}  distribution",
+            "STEP", "ENDED", "FAILED", "P50", "P99", "MAX"
+        ),
+        theme.dim(),
+    )]);
+    let health = model.health();
+    for step in Step::ALL.iter().copied() {
+        let all = health.durations(step);
+        let failed = health.failed(step);
+        let lane = Lane::of(step.route().1);
+        let time = |us: Option<u64>| match us {
+            Some(us) => ink.time(i64::try_from(us).unwrap_or(i64::MAX).saturating_mul(1000)),
+            None => String::new(),
+        };
+        let plain = theme.text();
+        let mut line = vec![
+            (format!("{:>2} ", step.number()), theme.dim()),
+            (format!("{:<16}", step.as_str()), theme.lane(lane)),
+            (format!("{:>9}", text::count(all.count())), plain),
+        ];
+        let style = if failed > 0 { theme.bad() } else { theme.faint() };
+        line.push((format!("{:>8}", text::count(failed)), style));
+        line.push((format!("  {:>7}", time(all.quantile(0.5))), plain));
+        line.push((format!("{:>8}", time(all.quantile(0.99))), plain));
+        line.push((format!("{:>8}  ", time(all.max())), plain));
+        if let Some((parts, _, _)) = all.columns(columns) {
+            line.push((spark(ink, &parts), theme.lane(lane)));
+        }
+        lines.push(line);
+    }
+}
+
+fn failures(ink: &Ink<'_>, model: &Model, lines: &mut Vec<Pieces>) {
+    let theme = ink.theme();
+    let all = model.health().failures();
+    if all.is_empty() {
+        lines.push(vec![("No step has failed.".into(), theme.good())]);
+        return;
+    }
+    lines.push(vec![("FAILURES BY KIND".into(), theme.dim())]);
+    for (kind, n) in all {
+        lines.push(vec![
+            (format!("{:>7}{} ", text::count(n), theme.glyphs().times), theme.bad()),
+            (format!("{:<36}", kind.title), theme.text()),
+            (kind.means.into(), theme.dim()),
+        ]);
+    }
+}
+
+/// Numbers as heights; what is not nothing can be seen.
+fn spark(ink: &Ink<'_>, values: &[u64]) -> String {
+    let heights = &ink.theme().glyphs().heights;
+    let most = values.iter().copied().max().unwrap_or(0).max(1);
+    let height = |n: u64| usize::try_from((n * 8).div_ceil(most)).unwrap_or(8).min(8);
+    values.iter().map(|n| heights[height(*n)]).collect()
+}

@@ -1,0 +1,167 @@
+//! The status line: the prompt, the last notice, what is odd about the sources, how the
+//! table is filtered and sorted.
+
+use ratatui::style::Style;
+
+use super::ink::Ink;
+use crate::recording::Oddity;
+use crate::state::layout::Layout;
+use crate::state::{Connection, Grouping, Model, Purpose, Screen, Source};
+use crate::text;
+
+pub(super) fn draw(ink: &mut Ink<'_>, model: &Model, layout: &Layout) {
+    let theme = ink.theme();
+    let glyphs = theme.glyphs();
+    let area = layout.status;
+    let (y, width) = (area.y, area.width.saturating_sub(2));
+    if let Some(prompt) = &model.look().prompt {
+        let head = match prompt.purpose {
+            Purpose::Filter => "filter: ",
+            Purpose::Search => "search: ",
+        };
+        let mut pieces = vec![
+            (head, theme.accent()),
+            (prompt.text.as_str(), theme.text()),
+            (glyphs.caret, theme.accent()),
+        ];
+        if let Some(error) = &prompt.error {
+            pieces.push(("  ", theme.text()));
+            pieces.push((error, theme.bad()));
+        }
+        ink.pieces(area.x + 1, y, width, &pieces);
+        return;
+    }
+    let settings = settings(model);
+    let right = area.right().saturating_sub(1);
+    let taken = right - ink.put_right(right, y, &settings, theme.dim());
+    let room = width.saturating_sub(taken + 2);
+    let (text, style) = message(ink, model);
+    ink.put(area.x + 1, y, room, &text, style);
+}
+
+/// What differs from the usual in how rows are chosen and ordered.
+fn settings(model: &Model) -> String {
+    let look = model.look();
+    let mut parts = Vec::new();
+    if !look.filter_text.is_empty() {
+        parts.push(format!("filter {}", text::fit(&look.filter_text, 30, "~")));
+    }
+    if look.screen == Screen::Detail && !look.search.is_empty() {
+        let hits = model.detail().hits.len();
+        parts.push(format!("search {} ({hits})", text::fit(&look.search, 30, "~")));
+    }
+    if look.screen == Screen::Flows {
+        let reverse = if look.reverse { " reversed" } else { "" };
+        parts.push(format!("sort {}{reverse}", look.sort.name()));
+        if look.grouping != Grouping::None {
+            parts.push(format!("group {}", look.grouping.name()));
+        }
+        if look.follow {
+            parts.push("following".into());
+        }
+    }
+    parts.join("  ")
+}
+
+/// The most important thing to say.
+fn message(ink: &Ink<'_>, model: &Model) -> (String, Style) {
+    let theme = ink.theme();
+    let warn = theme.glyphs().warn;
+    if let Some(notice) = &model.look().notice {
+        return (notice.clone(), theme.accent());
+    }
+    let now = model.now();
+    let many = model.sources().count() > 1;
+    let mut parts = Vec::new();
+    for (_, source) in model.sources() {
+        if let Some(words) = trouble(source, now) {
+            parts.push(if many {
+                format!("{}: {words}", source.name)
+            } else {
+                words
+            });
+        }
+    }
+    if !parts.is_empty() {
+        return (format!("{warn} {}", parts.join("; ")), theme.warn());
+    }
+    for (_, source) in model.sources() {
+        if let Connection::Loading { read, of } = source.connection {
+            let words = match of.filter(|of| *of > 0) {
+                Some(of) => format!("reading {}, {} %", source.name, read.saturating_mul(100) / of),
+                None => format!("reading {}, {}", source.name, text::bytes(read)),
+            };
+            return (words, theme.dim());
+        }
+    }
+    if model.forgotten() > 0 {
+        let words = format!(
+            "the oldest {} events were given up to stay within {}",
+            text::count(model.forgotten()),
+            text::bytes(model.memory().1 as u64)
+        );
+        return (words, theme.dim());
+    }
+    if model.payloads_given_up() {
+        let words = "the oldest payloads were given up to stay within the memory".into();
+        return (words, theme.dim());
+    }
+    let summary = model.sources().find_map(|(_, s)| s.summary.clone());
+    if let Some(summary) = summary {
+        let s = |n: u64| if n == 1 { "" } else { "s" };
+        let (pods, attached) = (summary.pods, summary.attachments);
+        let left = if summary.leaks.is_empty() {
+            "nothing left behind".to_owned()
+        } else {
+            format!("{} left behind", summary.leaks.len())
+        };
+        let verdict = if summary.ok { "as expected" } else { "not as expected" };
+        let words = format!(
+            "the run ended {verdict}: {pods} pod{}, {attached} interface{}, {left}",
+            s(pods),
+            s(attached)
+        );
+        let style = if summary.ok { theme.good() } else { theme.bad() };
+        return (words, style);
+    }
+    (String::new(), theme.dim())
+}
+
+/// What is wrong with a source, if anything is.
+fn trouble(source: &Source, now: i64) -> Option<String> {
+    let mut parts = Vec::new();
+    match &source.connection {
+        Connection::Lost { reason, retry_at } => {
+            let wait = text::age(retry_at.saturating_sub(now));
+            parts.push(format!("lost: {reason}; next try in {wait}"));
+        }
+        Connection::Failed { reason } => parts.push(reason.clone()),
+        _ => {}
+    }
+    if source.dropped > 0 {
+        let n = text::count(source.dropped);
+        parts.push(format!("{n} events dropped at the source"));
+    }
+    for what in Oddity::ALL {
+        let n = source.oddities.of(what);
+        if n > 0 {
+            let mut words = what.words(n);
+            if let Some(sample) = source.oddities.sample(what)
+                && matches!(what, Oddity::Step | Oddity::Schema | Oddity::Phase)
+            {
+                words.push_str(&format!(" ({})", text::clean(sample)));
+            }
+            parts.push(words);
+        }
+    }
+    let empty = source.events == 0 && source.oddities.is_empty();
+    if source.connection == Connection::Ended && empty {
+        parts.push("the recording is empty".into());
+    } else if source.connection == Connection::Ended
+        && source.summary.is_none()
+        && source.resume().is_none()
+    {
+        parts.push("the recording has no summary: it was cut short".into());
+    }
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
