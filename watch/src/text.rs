@@ -55,8 +55,7 @@ pub(crate) fn wrap(text: &str, columns: usize, lines: usize, mark: &str) -> Vec<
     let mut out: Vec<String> = Vec::new();
     let mut line = String::new();
     let text = clean(text);
-    let mut words = text.split_whitespace().peekable();
-    while let Some(word) = words.next() {
+    for word in text.split_whitespace() {
         let mut rest = word;
         loop {
             let gap = usize::from(!line.is_empty());
@@ -178,7 +177,17 @@ mod tests {
 
     #[test]
     fn times_stay_short() {
-        let all = [0, 850, 2_190, 24_900, 1_240_000, 12_400_000, 123_000_000, 3_725_000_000, 200_000_000_000];
+        let all = [
+            0,
+            850,
+            2_190,
+            24_900,
+            1_240_000,
+            12_400_000,
+            123_000_000,
+            3_725_000_000,
+            200_000_000_000,
+        ];
         let words: Vec<_> = all.iter().map(|us| time(us * 1000)).collect();
         assert_eq!(
             words.join(" "),

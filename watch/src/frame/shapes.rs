@@ -64,8 +64,17 @@ impl Shape {
         match self {
             Self::Block(left, top, width, height) => {
                 // A hair of room above, so that bars on neighbouring lines stay apart.
-                let inset = if height >= 1.0 && width > 0.0 { 0.12 } else { 0.0 };
-                rect(x + left * w, y + (top + inset) * h, width * w, (height - 2.0 * inset) * h)
+                let inset = if height >= 1.0 && width > 0.0 {
+                    0.12
+                } else {
+                    0.0
+                };
+                rect(
+                    x + left * w,
+                    y + (top + inset) * h,
+                    width * w,
+                    (height - 2.0 * inset) * h,
+                )
             }
             Self::Shade => rect(x, y + 0.42 * h, w, 0.16 * h),
             Self::Across => rect(x, middle_y - 0.5, w, 1.0),

@@ -43,7 +43,11 @@ fn click(model: &Model, layout: &Layout, at: Position) -> Option<Action> {
     if look.screen == Screen::Flows && layout.table.contains(at) {
         let id = model.rows().flow(look.top + line(layout.table))?;
         let again = look.selected == Some(id) && look.pinned;
-        return Some(if again { Action::Open } else { Action::Select(id) });
+        return Some(if again {
+            Action::Open
+        } else {
+            Action::Select(id)
+        });
     }
     if layout.waterfall.contains(at) {
         let step = *step_order(model.timeline()).get(line(layout.waterfall))?;
@@ -51,19 +55,29 @@ fn click(model: &Model, layout: &Layout, at: Position) -> Option<Action> {
             return Some(Action::Show(Screen::Timeline));
         }
         let again = look.step == Some(step);
-        return Some(if again { Action::Open } else { Action::SelectStep(step) });
+        return Some(if again {
+            Action::Open
+        } else {
+            Action::SelectStep(step)
+        });
     }
     if look.screen == Screen::Detail && layout.detail.contains(at) {
         let line = look.line_top + line(layout.detail);
         let again = look.line == line;
-        return Some(if again { Action::Open } else { Action::SelectLine(line) });
+        return Some(if again {
+            Action::Open
+        } else {
+            Action::SelectLine(line)
+        });
     }
     None
 }
 
 /// The part of the recorded time that a column of the bar stands for.
 fn scrub(bar: Rect, column: u16) -> Action {
-    let on = column.saturating_sub(bar.x).min(bar.width.saturating_sub(1));
+    let on = column
+        .saturating_sub(bar.x)
+        .min(bar.width.saturating_sub(1));
     let last = bar.width.saturating_sub(1).max(1);
     Action::Scrub(f64::from(on) / f64::from(last))
 }

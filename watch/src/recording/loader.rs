@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TryRecvError};
+use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub enum Loaded {
     /// Events, and how many bytes of the recording have been read by now.
     Batch {
         /// The events.
-        batch: Batch,
+        batch: Box<Batch>,
         /// Bytes read so far.
         read: u64,
     },
@@ -59,18 +59,12 @@ impl Loader {
 
     /// What has come, without waiting. After [`Loaded::End`] nothing comes any more.
     pub fn ready(&self) -> Option<Loaded> {
-        match self.batches.as_ref()?.try_recv() {
-            Ok(loaded) => Some(loaded),
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-        }
+        self.batches.as_ref()?.try_recv().ok()
     }
 
     /// The next, waiting at most `wait`.
     pub fn next(&self, wait: Duration) -> Option<Loaded> {
-        match self.batches.as_ref()?.recv_timeout(wait) {
-            Ok(loaded) => Some(loaded),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        }
+        self.batches.as_ref()?.recv_timeout(wait).ok()
     }
 }
 
@@ -99,7 +93,7 @@ fn run(mut from: impl Read, out: &SyncSender<Loaded>, stop: &AtomicBool) {
             Ok(0) => break Loaded::End,
             Ok(n) => {
                 read += n as u64;
-                let batch = lines.feed(&piece[..n]);
+                let batch = Box::new(lines.feed(&piece[..n]));
                 if out.send(Loaded::Batch { batch, read }).is_err() {
                     return;
                 }
@@ -108,7 +102,7 @@ fn run(mut from: impl Read, out: &SyncSender<Loaded>, stop: &AtomicBool) {
             Err(error) => break Loaded::Failed(error),
         }
     };
-    let batch = lines.finish();
+    let batch = Box::new(lines.finish());
     if out.send(Loaded::Batch { batch, read }).is_ok() {
         let _ = out.send(last);
     }

@@ -66,7 +66,11 @@ impl Who {
     }
 
     pub(super) fn mac(&self) -> String {
-        format!("02:42:0a:0a:{:02x}:{:02x}", self.n / 256 % 256, self.n % 256)
+        format!(
+            "02:42:0a:0a:{:02x}:{:02x}",
+            self.n / 256 % 256,
+            self.n % 256
+        )
     }
 }
 
@@ -129,7 +133,10 @@ pub(super) fn write(out: &mut Vec<Event>, origin: Timestamp, n: usize, at_ms: u6
         }
         _ => w.start(true),
     }
-    if matches!(life, Life::Ended | Life::In(Step::Unprepare | Step::CniDel | Step::CdiRemove)) {
+    if matches!(
+        life,
+        Life::Ended | Life::In(Step::Unprepare | Step::CniDel | Step::CdiRemove)
+    ) {
         w.wait(8_000_000 + n as u64 % 7 * 1_000_000);
         w.unprepare();
     }

@@ -60,7 +60,10 @@ impl Model {
                     self.look.grouping = Grouping::None;
                 }
             }
-            Action::Follow => self.look.follow = !self.look.follow,
+            Action::Follow => {
+                self.look.follow = !self.look.follow;
+                self.stale.rows = true;
+            }
             Action::Prompt => self.prompt(),
             Action::Type(c) => self.typed(|text| {
                 if !c.is_control() && text.len() < MAX_PROMPT {
@@ -195,10 +198,6 @@ impl Model {
 
 fn turned<T: Copy + PartialEq>(all: &[T], now: T, back: bool) -> T {
     let at = all.iter().position(|one| *one == now).unwrap_or(0);
-    let next = if back {
-        at + all.len() - 1
-    } else {
-        at + 1
-    };
+    let next = if back { at + all.len() - 1 } else { at + 1 };
     all[next % all.len()]
 }

@@ -172,7 +172,10 @@ impl Model {
     }
 }
 
-fn subject(asked: Option<Brought<'_>>, answered: Option<Brought<'_>>) -> Vec<(&'static str, String)> {
+fn subject(
+    asked: Option<Brought<'_>>,
+    answered: Option<Brought<'_>>,
+) -> Vec<(&'static str, String)> {
     let pick = |of: fn(Brought<'_>) -> &str| {
         let from = |side: Option<Brought<'_>>| side.map(|b| of(b).to_owned()).unwrap_or_default();
         let last = from(answered);

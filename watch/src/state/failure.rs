@@ -411,7 +411,11 @@ mod tests {
         for (index, failure) in KNOWN.iter().enumerate() {
             let text = failure.signs.join(" … ");
             let found = usize::from(classify(Step::Prepare, &text));
-            assert_eq!(found, index, "{:?} is hidden by {:?}", failure, KNOWN[found]);
+            assert_eq!(
+                found, index,
+                "{:?} is hidden by {:?}",
+                failure, KNOWN[found]
+            );
         }
         for failure in KNOWN.iter().chain(&OF_STEP) {
             assert!(failure.title.len() <= 34, "{}", failure.title);

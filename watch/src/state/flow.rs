@@ -86,8 +86,7 @@ impl Flow {
             self.namespace = namespace.into();
             grown += claim.len() + namespace.len();
         }
-        if !pod.is_empty() && self.pods.len() < MAX_PODS && !self.pods.iter().any(|p| **p == *pod)
-        {
+        if !pod.is_empty() && self.pods.len() < MAX_PODS && !self.pods.iter().any(|p| **p == *pod) {
             self.pods.push(pod.into());
             grown += pod.len() + size_of::<Box<str>>();
         }

@@ -254,7 +254,11 @@ impl FlowState {
             Step::CniDel => {
                 // The end of a DEL does not say of what: of the one that began first.
                 let open = self.releasing.iter().find(|tag| **tag != 0).copied();
-                let tag = if rec.tag != 0 { rec.tag } else { open.unwrap_or(0) };
+                let tag = if rec.tag != 0 {
+                    rec.tag
+                } else {
+                    open.unwrap_or(0)
+                };
                 take(&mut self.releasing, tag);
                 take(&mut self.attached, tag);
             }
@@ -311,7 +315,11 @@ impl FlowState {
             let early_del = passed + at == index(Step::CniDel) && !self.leaving();
             cell.seen() && !(early_del && teardown)
         });
-        if later { Status::Skipped } else { Status::Waiting }
+        if later {
+            Status::Skipped
+        } else {
+            Status::Waiting
+        }
     }
 
     /// How the flow stands at the moment `now`.
@@ -320,6 +328,8 @@ impl FlowState {
             return Stage::Failed;
         }
         let running = self.running();
+        // Nobody waits for the status write, but one that hangs is worth a look.
+        let busy = running.filter(|step| *step != Step::Status);
         if let Some(step) = running
             && now.saturating_sub(self.cell(step).began) > HANGS_AFTER
         {
@@ -329,7 +339,7 @@ impl FlowState {
             return Stage::Ended;
         }
         let out = self.leaving();
-        if !out && self.status(Step::CniAdd) == Status::Done && running.is_none() {
+        if !out && self.status(Step::CniAdd) == Status::Done && busy.is_none() {
             return Stage::Ready;
         }
         Stage::Moving
@@ -373,7 +383,9 @@ impl FlowState {
 
     /// The step that a person asks about: what failed, else what runs, else the newest.
     pub fn current(&self) -> Option<Step> {
-        self.root_failure().or_else(|| self.running()).or(self.newest)
+        self.root_failure()
+            .or_else(|| self.running())
+            .or(self.newest)
     }
 
     /// Nanoseconds from the first event until the interface was there, or until `now`

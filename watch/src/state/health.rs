@@ -68,7 +68,12 @@ impl Health {
     pub fn failures(&self) -> Vec<(&'static Failure, u64)> {
         let mut all: Vec<_> = (0..KINDS)
             .filter(|at| self.kinds[*at] > 0)
-            .map(|at| (failure::kind(u8::try_from(at).unwrap_or(u8::MAX)), self.kinds[at]))
+            .map(|at| {
+                (
+                    failure::kind(u8::try_from(at).unwrap_or(u8::MAX)),
+                    self.kinds[at],
+                )
+            })
             .collect();
         all.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         all

@@ -236,7 +236,11 @@ impl Model {
                 continue;
             };
             let names = flow.claim.len() + flow.namespace.len() + 2 * flow.uid.len();
-            let pods: usize = flow.pods.iter().map(|p| p.len() + size_of::<Box<str>>()).sum();
+            let pods: usize = flow
+                .pods
+                .iter()
+                .map(|p| p.len() + size_of::<Box<str>>())
+                .sum();
             let addresses: usize = flow
                 .addresses
                 .iter()

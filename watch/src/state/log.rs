@@ -241,8 +241,7 @@ impl Log {
 
     /// How many events have a key of at most `key`.
     pub(crate) fn until(&self, key: Key) -> usize {
-        self.order
-            .partition_point(|id| self.get(*id).key() <= key)
+        self.order.partition_point(|id| self.get(*id).key() <= key)
     }
 
     /// Takes the oldest event away; its id is reused.

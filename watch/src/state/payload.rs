@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn the_oldest_goes_and_the_rest_stays() {
         let mut all = Payloads::default();
-        let big = vec![7; BLOCK - 10];
+        let big = vec![7; BLOCK - 3];
         let first = all.put(&[b"ab", b"cd"]);
         let second = all.put(&[&big]);
         let third = all.put(&[b"xyz"]);
@@ -110,7 +110,7 @@ mod tests {
         assert_eq!(all.bytes(), 2 * BLOCK);
         assert!(all.give_up());
         assert_eq!(all.get(first), None);
-        assert_eq!(all.get(second).map(<[u8]>::len), Some(BLOCK - 10));
+        assert_eq!(all.get(second).map(<[u8]>::len), Some(BLOCK - 3));
         assert_eq!(all.get(third), Some(&b"xyz"[..]));
         assert!(!all.give_up());
         assert_eq!(all.get(Place::NONE), Some(&b""[..]));

@@ -172,7 +172,8 @@ impl Model {
                 flows: flows.len(),
                 failed,
             });
-            rows.list.extend(flows.into_iter().map(|(_, id)| Row::Flow(id)));
+            rows.list
+                .extend(flows.into_iter().map(|(_, id)| Row::Flow(id)));
         }
     }
 }

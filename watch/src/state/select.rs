@@ -108,7 +108,9 @@ impl Model {
 
     pub(super) fn other_step(&mut self, back: bool) {
         let order = layout::step_order(&self.timeline);
-        let now = self.step_shown().and_then(|s| order.iter().position(|o| *o == s));
+        let now = self
+            .step_shown()
+            .and_then(|s| order.iter().position(|o| *o == s));
         let next = match (now, back) {
             (None, _) => 0,
             (Some(at), true) => at.saturating_sub(1),

@@ -37,7 +37,10 @@ impl Model {
 
     fn keep_selection(&mut self) {
         let touched = self.look.touched.take();
-        let kept = self.look.selected.filter(|id| self.rows.index(*id).is_some());
+        let kept = self
+            .look
+            .selected
+            .filter(|id| self.rows.index(*id).is_some());
         let newest = || {
             let flows = self.rows.list.iter().filter_map(|row| match row {
                 Row::Flow(id) => Some(*id),

@@ -182,7 +182,10 @@ mod tests {
         let mut source = Source::new("a", 0);
         assert_eq!(source.settle_clock(100 * S, 1_000_000), 100 * S);
         // Overtaken by half a second: two parts of one program.
-        assert_eq!(source.settle_clock(100 * S - S / 2, 1_000_000), 100 * S - S / 2);
+        assert_eq!(
+            source.settle_clock(100 * S - S / 2, 1_000_000),
+            100 * S - S / 2
+        );
         assert!(source.oddities.is_empty());
         assert_eq!(source.settle_clock(40 * S, 3_000_000), 102 * S);
         assert_eq!(source.settle_clock(41 * S, 4_000_000), 103 * S);

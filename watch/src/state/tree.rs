@@ -257,7 +257,8 @@ mod tests {
             lines: Vec::new(),
         };
         assert!(out.title("request"));
-        let value = json!({"name": "m", "plugins": [{"type": "macvlan", "mtu": 1500}, "yes"], "x": {}});
+        let value =
+            json!({"name": "m", "plugins": [{"type": "macvlan", "mtu": 1500}, "yes"], "x": {}});
         out.value("request", &value);
         let text: Vec<_> = out.lines.iter().map(Line::text).collect();
         (text.join("\n"), out.lines)
@@ -283,9 +284,8 @@ mod tests {
         insta::assert_snapshot!(written(Format::Yaml, 9, &none).0, @r#"
         request
           name: m
-          plugins: 
-            - 
-              type: macvlan
+          plugins:
+            - type: macvlan
               mtu: 1500
             - "yes"
           x: {}

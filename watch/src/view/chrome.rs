@@ -1,15 +1,15 @@
 //! The frame around every screen: tabs and totals above, keys below.
 
-use crate::state::layout::Layout;
-use crate::state::{Mode, Model, Purpose, Screen, Stage};
-use crate::text;
+use ratatui::style::Style;
 
 use super::ink::Ink;
+use crate::state::layout::Layout;
+use crate::state::{Connection, Mode, Model, Purpose, Screen, Stage};
+use crate::text;
 
 /// Name, tabs, how time goes, how many flows there are.
 pub(super) fn header(ink: &mut Ink<'_>, model: &Model, layout: &Layout) {
     let theme = ink.theme();
-    let glyphs = theme.glyphs();
     let y = layout.header.y;
     ink.put(1, y, 11, "ndra watch", theme.strong());
     for (tab, screen) in layout.tabs.iter().zip(Screen::ALL) {
@@ -23,49 +23,78 @@ pub(super) fn header(ink: &mut Ink<'_>, model: &Model, layout: &Layout) {
             ink.put(tab.right() - 1, y, 1, close, theme.accent());
         }
     }
-    let rows = model.rows();
-    let mut parts: Vec<(String, ratatui::style::Style)> = Vec::new();
+    let right = layout.all.right() - 1;
+    let room = right.saturating_sub(layout.tabs[3].right() + 1).into();
+    let (mode, style) = mode(ink, model);
+    // The shorter words, and then fewer of them, where there is no room.
+    let mut parts = totals(ink, model, true);
+    let length = |parts: &[(String, Style)]| -> usize {
+        let words: usize = parts.iter().map(|(words, _)| text::width(words) + 2).sum();
+        words + text::width(&mode)
+    };
+    if length(&parts) > room {
+        parts = totals(ink, model, false);
+    }
+    while length(&parts) > room && parts.pop().is_some() {}
+    let mut x = right.saturating_sub(u16::try_from(length(&parts)).unwrap_or(0));
+    x = ink.put(x, y, right - x, &mode, style);
+    for (words, style) in &parts {
+        x = ink.put(x + 2, y, right.saturating_sub(x + 2), words, *style);
+    }
+}
+
+/// How time goes.
+fn mode(ink: &Ink<'_>, model: &Model) -> (String, Style) {
+    let theme = ink.theme();
+    let glyphs = theme.glyphs();
+    let any = |of: fn(&Connection) -> bool| model.sources().any(|(_, s)| of(&s.connection));
     let (sign, word, style) = match model.mode() {
-        Mode::Live if model.running() => (glyphs.live, "live", theme.good()),
-        Mode::Live if model.sources().next().is_none() => (glyphs.stopped, "no source", theme.dim()),
-        Mode::Live => (glyphs.stopped, "end", theme.dim()),
         Mode::Paused => (glyphs.paused, "paused", theme.warn()),
         Mode::Replaying => (glyphs.playing, "replay", theme.busy()),
+        Mode::Live if any(|c| matches!(c, Connection::Loading { .. })) => {
+            (glyphs.playing, "loading", theme.busy())
+        }
+        Mode::Live if any(|c| *c == Connection::Live) => (glyphs.live, "live", theme.good()),
+        Mode::Live if any(|c| matches!(c, Connection::Lost { .. })) => {
+            (glyphs.warn, "lost", theme.warn())
+        }
+        Mode::Live if any(|c| *c == Connection::Connecting) => {
+            (glyphs.waiting, "connecting", theme.busy())
+        }
+        Mode::Live if model.sources().next().is_none() => {
+            (glyphs.stopped, "no source", theme.dim())
+        }
+        Mode::Live => (glyphs.stopped, "end", theme.dim()),
     };
-    let loading = model
-        .sources()
-        .any(|(_, s)| matches!(s.connection, crate::state::Connection::Loading { .. }));
-    let (sign, word, style) = if loading && model.mode() == Mode::Live {
-        (glyphs.playing, "loading", theme.busy())
-    } else {
-        (sign, word, style)
-    };
-    parts.push((format!("{sign} {word}"), style));
+    (format!("{sign} {word}"), style)
+}
+
+/// How many flows there are, and how many are in trouble.
+fn totals(ink: &Ink<'_>, model: &Model, long: bool) -> Vec<(String, Style)> {
+    let theme = ink.theme();
+    let glyphs = theme.glyphs();
+    let rows = model.rows();
+    let mut parts = Vec::new();
     for (stage, word, sign) in [
-        (Stage::Failed, "failed", glyphs.failed),
-        (Stage::Hanging, "hanging", glyphs.hanging),
+        (Stage::Failed, " failed", glyphs.failed),
+        (Stage::Hanging, " hanging", glyphs.hanging),
     ] {
         let n = rows.at(stage);
         if n > 0 {
-            parts.push((format!("{sign} {} {word}", text::count(n as u64)), theme.stage(stage)));
+            let word = if long { word } else { "" };
+            let words = format!("{sign} {}{word}", text::count(n as u64));
+            parts.push((words, theme.stage(stage)));
         }
     }
+    let all = text::count(rows.all as u64);
+    let s = if rows.all == 1 { "" } else { "s" };
     let flows = if rows.shown == rows.all {
-        let s = if rows.all == 1 { "" } else { "s" };
-        format!("{} flow{s}", text::count(rows.all as u64))
+        format!("{all} flow{s}")
     } else {
-        format!("{}/{} flows", text::count(rows.shown as u64), text::count(rows.all as u64))
+        format!("{}/{all} flow{s}", text::count(rows.shown as u64))
     };
     parts.push((flows, theme.dim()));
-    let mut right = layout.all.right() - 1;
-    let tabs_end = layout.tabs[3].right() + 1;
-    for (words, style) in parts.iter().rev() {
-        let width = u16::try_from(text::width(words)).unwrap_or(u16::MAX);
-        if right < tabs_end + width {
-            break;
-        }
-        right = ink.put_right(right, y, words, *style).saturating_sub(2);
-    }
+    parts
 }
 
 /// The keys that matter here, the most useful first.
@@ -75,6 +104,18 @@ pub(super) fn footer(ink: &mut Ink<'_>, model: &Model, layout: &Layout) {
     let look = model.look();
     let arrows = glyphs.left_right;
     let mut keys: Vec<(&str, &str)> = Vec::new();
+    if let Some(error) = look.prompt.as_ref().and_then(|p| p.error.as_ref()) {
+        // What is wrong takes the place of the keys.
+        let room = layout.footer.width.saturating_sub(2);
+        ink.put(
+            layout.footer.x + 1,
+            layout.footer.y,
+            room,
+            error,
+            theme.bad(),
+        );
+        return;
+    }
     if let Some(prompt) = &look.prompt {
         keys.push((glyphs.enter, "keep"));
         keys.push(("esc", "drop"));

@@ -13,7 +13,12 @@ pub(super) fn draw(ink: &mut Ink<'_>, model: &Model, layout: &Layout) {
     if model.selected().is_none() {
         let body = layout.body;
         let style = ink.theme().strong();
-        ink.center(body, body.y + body.height / 2, "No flow is selected.", style);
+        ink.center(
+            body,
+            body.y + body.height / 2,
+            "No flow is selected.",
+            style,
+        );
         return;
     }
     panel(ink, model, layout.why, layout.detail, true);
@@ -37,7 +42,13 @@ pub(super) fn panel(ink: &mut Ink<'_>, model: &Model, area: Rect, lines: Rect, c
         let more = theme.glyphs().more;
         let wrapped = text::wrap(words, columns, lines.height.into(), more);
         for (y, line) in (lines.y..lines.bottom()).zip(wrapped) {
-            ink.put(lines.x + 2, y, lines.width.saturating_sub(3), &line, theme.dim());
+            ink.put(
+                lines.x + 2,
+                y,
+                lines.width.saturating_sub(3),
+                &line,
+                theme.dim(),
+            );
         }
         return;
     }
@@ -46,17 +57,31 @@ pub(super) fn panel(ink: &mut Ink<'_>, model: &Model, area: Rect, lines: Rect, c
     for (y, (at, line)) in (lines.y..lines.bottom()).zip(visible) {
         payload_line(ink, line, (lines.x + 1, y), lines.width.saturating_sub(2));
         if detail.hits.binary_search(&at).is_ok() {
-            mark_hits(ink, line, &model.look().search, (lines.x + 1, y), lines.width);
+            mark_hits(
+                ink,
+                line,
+                &model.look().search,
+                (lines.x + 1, y),
+                lines.width,
+            );
         }
         if choose && at == model.look().line {
             ink.select(Rect::new(lines.x, y, lines.width, 1));
             ink.put(lines.x, y, 1, theme.glyphs().pointer, theme.accent());
         }
     }
-    let left = detail.lines.len().saturating_sub(top + usize::from(lines.height));
+    let left = detail
+        .lines
+        .len()
+        .saturating_sub(top + usize::from(lines.height));
     if left > 0 && lines.height > 0 {
         let words = format!(" {left} more ");
-        ink.put_right(lines.right().saturating_sub(1), lines.bottom() - 1, &words, theme.dim());
+        ink.put_right(
+            lines.right().saturating_sub(1),
+            lines.bottom() - 1,
+            &words,
+            theme.dim(),
+        );
     }
 }
 
@@ -88,7 +113,10 @@ fn head(ink: &mut Ink<'_>, model: &Model, area: Rect) -> u16 {
         }
         let first = model.bounds().map_or(bar.from, |(first, _)| first);
         let after = text::moment(bar.from.saturating_sub(first));
-        pieces.push((format!("   at {} (+{after})", text::clock(bar.from)), theme.dim()));
+        pieces.push((
+            format!("   at {} (+{after})", text::clock(bar.from)),
+            theme.dim(),
+        ));
     }
     let room = area.width.saturating_sub(2);
     let shown: Vec<_> = pieces.iter().map(|(t, s)| (t.as_str(), *s)).collect();
@@ -126,7 +154,13 @@ fn head(ink: &mut Ink<'_>, model: &Model, area: Rect) -> u16 {
                 if at == 0 {
                     ink.put(area.x + 1, y, LABEL, label, theme.dim());
                 }
-                ink.put(area.x + LABEL + 1, y, room.saturating_sub(LABEL), line, style);
+                ink.put(
+                    area.x + LABEL + 1,
+                    y,
+                    room.saturating_sub(LABEL),
+                    line,
+                    style,
+                );
                 y += 1;
             }
         }

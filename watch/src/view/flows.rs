@@ -35,7 +35,11 @@ impl Columns {
         // Sign and pointer, then numbers of fixed width, then one column between all.
         let fixed = 3 + cells + 6 + 4 + 2 + 6 + if node > 0 { node + 1 } else { 0 };
         let room = area.width.saturating_sub(fixed);
-        let what = if room >= 84 { room.saturating_sub(60).min(48) } else { 0 };
+        let what = if room >= 84 {
+            room.saturating_sub(60).min(48)
+        } else {
+            0
+        };
         let room = room - what;
         let address = (room / 3).clamp(16, 26);
         let claim = (room.saturating_sub(address) / 2).min(28);
@@ -79,7 +83,7 @@ pub(super) fn draw(ink: &mut Ink<'_>, model: &Model, layout: &Layout) {
     let area = layout.table;
     let rows = model.rows();
     if rows.list.is_empty() {
-        return nothing(ink, model, area);
+        return nothing(ink, model, layout.body);
     }
     let columns = Columns::of(area, model.many_nodes());
     head(ink, &columns, area.y.saturating_sub(1));
@@ -335,7 +339,10 @@ fn nothing(ink: &mut Ink<'_>, model: &Model, area: Rect) {
         lines.push(("esc shows all of them again".into(), theme.dim()));
     } else if model.position().1 > 0 {
         lines.push(("No flow had begun at this moment.".into(), theme.strong()));
-        lines.push(("the right arrow goes on, End to the newest event".into(), theme.dim()));
+        lines.push((
+            "the right arrow goes on, End to the newest event".into(),
+            theme.dim(),
+        ));
     } else if model.sources().next().is_none() {
         lines.push(("There is no source of events.".into(), theme.strong()));
     }
@@ -343,11 +350,22 @@ fn nothing(ink: &mut Ink<'_>, model: &Model, area: Rect) {
         for (_, source) in model.sources().take(5) {
             let name = &source.name;
             lines.push(match &source.connection {
-                Connection::Connecting => (format!("Connecting to {name} {}", theme.glyphs().more), theme.busy()),
-                Connection::Live => (format!("Connected to {name}. No claim has come yet."), theme.good()),
-                Connection::Loading { .. } => (format!("Reading {name} {}", theme.glyphs().more), theme.busy()),
+                Connection::Connecting => (
+                    format!("Connecting to {name} {}", theme.glyphs().more),
+                    theme.busy(),
+                ),
+                Connection::Live => (
+                    format!("Connected to {name}. No claim has come yet."),
+                    theme.good(),
+                ),
+                Connection::Loading { .. } => (
+                    format!("Reading {name} {}", theme.glyphs().more),
+                    theme.busy(),
+                ),
                 Connection::Ended => (format!("{name} holds no events."), theme.warn()),
-                Connection::Lost { reason, .. } => (format!("{name} is lost: {reason}"), theme.warn()),
+                Connection::Lost { reason, .. } => {
+                    (format!("{name} is lost: {reason}"), theme.warn())
+                }
                 Connection::Failed { reason } => (reason.clone(), theme.bad()),
             });
         }

@@ -29,7 +29,12 @@ pub(super) fn draw(ink: &mut Ink<'_>, model: &Model, layout: &Layout) {
     if top < most {
         let words = format!(" {} more ", most - top);
         let style = ink.theme().dim();
-        ink.put_right(body.right().saturating_sub(1), body.bottom() - 1, &words, style);
+        ink.put_right(
+            body.right().saturating_sub(1),
+            body.bottom() - 1,
+            &words,
+            style,
+        );
     }
 }
 
@@ -42,9 +47,16 @@ fn rates(ink: &Ink<'_>, model: &Model, body: Rect, lines: &mut Vec<Pieces>) {
     lines.push(vec![
         ("events/s ".into(), theme.dim()),
         (spark(ink, &rates), theme.busy()),
-        (format!(" {} now, {} most", model.rate(), most), theme.text()),
         (
-            format!("   memory {} of {}", text::bytes(used as u64), text::bytes(limit as u64)),
+            format!(" {} now, {} most", model.rate(), most),
+            theme.text(),
+        ),
+        (
+            format!(
+                "   memory {} of {}",
+                text::bytes(used as u64),
+                text::bytes(limit as u64)
+            ),
             theme.dim(),
         ),
     ]);
@@ -58,10 +70,17 @@ fn sources(ink: &Ink<'_>, model: &Model, lines: &mut Vec<Pieces>) {
             (format!("{sign} "), style),
             (source.name.clone(), theme.strong()),
             (format!("  {word}"), style),
-            (format!("  {} events", text::count(source.events)), theme.dim()),
+            (
+                format!("  {} events", text::count(source.events)),
+                theme.dim(),
+            ),
         ];
         let dropped = source.dropped;
-        let style = if dropped > 0 { theme.warn() } else { theme.dim() };
+        let style = if dropped > 0 {
+            theme.warn()
+        } else {
+            theme.dim()
+        };
         line.push((format!("  {} dropped", text::count(dropped)), style));
         for what in Oddity::ALL {
             let n = source.oddities.of(what);
@@ -74,7 +93,10 @@ fn sources(ink: &Ink<'_>, model: &Model, lines: &mut Vec<Pieces>) {
         if let Some(registration) = &source.registration {
             let (word, style) = match (&registration.error, registration.registered) {
                 (Some(error), _) => (format!("registration refused: {error}"), theme.bad()),
-                (None, true) => (format!("registered as {}", registration.version), theme.good()),
+                (None, true) => (
+                    format!("registered as {}", registration.version),
+                    theme.good(),
+                ),
                 (None, false) => ("not registered with the kubelet".into(), theme.warn()),
             };
             more.push((format!("  {word}"), style));
@@ -100,12 +122,18 @@ fn connection(ink: &Ink<'_>, source: &Source, now: i64) -> (&'static str, String
     match &source.connection {
         Connection::Connecting => (glyphs.waiting, "connecting".into(), theme.busy()),
         Connection::Live => (glyphs.live, "connected".into(), theme.good()),
-        Connection::Loading { read, .. } => {
-            (glyphs.playing, format!("read {}", text::bytes(*read)), theme.busy())
-        }
+        Connection::Loading { read, .. } => (
+            glyphs.playing,
+            format!("read {}", text::bytes(*read)),
+            theme.busy(),
+        ),
         Connection::Lost { reason, retry_at } => {
             let wait = text::age(retry_at.saturating_sub(now));
-            (glyphs.warn, format!("lost, next try in {wait}: {reason}"), theme.warn())
+            (
+                glyphs.warn,
+                format!("lost, next try in {wait}: {reason}"),
+                theme.warn(),
+            )
         }
         Connection::Ended => (glyphs.stopped, "read to its end".into(), theme.dim()),
         Connection::Failed { reason } => (glyphs.failed, reason.clone(), theme.bad()),
@@ -137,7 +165,11 @@ fn steps(ink: &Ink<'_>, model: &Model, body: Rect, lines: &mut Vec<Pieces>) {
             (format!("{:<16}", step.as_str()), theme.lane(lane)),
             (format!("{:>9}", text::count(all.count())), plain),
         ];
-        let style = if failed > 0 { theme.bad() } else { theme.faint() };
+        let style = if failed > 0 {
+            theme.bad()
+        } else {
+            theme.faint()
+        };
         line.push((format!("{:>8}", text::count(failed)), style));
         line.push((format!("  {:>7}", time(all.quantile(0.5))), plain));
         line.push((format!("{:>8}", time(all.quantile(0.99))), plain));
@@ -159,7 +191,10 @@ fn failures(ink: &Ink<'_>, model: &Model, lines: &mut Vec<Pieces>) {
     lines.push(vec![("FAILURES BY KIND".into(), theme.dim())]);
     for (kind, n) in all {
         lines.push(vec![
-            (format!("{:>7}{} ", text::count(n), theme.glyphs().times), theme.bad()),
+            (
+                format!("{:>7}{} ", text::count(n), theme.glyphs().times),
+                theme.bad(),
+            ),
             (format!("{:<36}", kind.title), theme.text()),
             (kind.means.into(), theme.dim()),
         ]);

@@ -64,10 +64,17 @@ pub(super) fn draw(ink: &mut Ink<'_>, model: &Model, layout: &Layout) {
     if model.controls() {
         lines.extend(CONTROLS);
     }
-    lines.extend([("", "Signs"), ("steps", &*signs), ("flows", &*stages), ("bars", &*bars)]);
+    lines.extend([
+        ("", "Signs"),
+        ("steps", &*signs),
+        ("flows", &*stages),
+        ("bars", &*bars),
+    ]);
     let body = layout.body;
     let width = body.width.min(98);
-    let height = u16::try_from(lines.len() + 2).unwrap_or(body.height).min(body.height);
+    let height = u16::try_from(lines.len() + 2)
+        .unwrap_or(body.height)
+        .min(body.height);
     let x = body.x + (body.width - width) / 2;
     let y = body.y + (body.height - height) / 2;
     let area = Rect::new(x, y, width, height);
@@ -81,7 +88,13 @@ pub(super) fn draw(ink: &mut Ink<'_>, model: &Model, layout: &Layout) {
             ink.put(x + 2, y, inner, words, theme.strong());
         } else {
             ink.put(x + 3, y, 14, key, theme.accent());
-            ink.put(x + 18, y, inner.saturating_sub(16), words.trim_start(), theme.text());
+            ink.put(
+                x + 18,
+                y,
+                inner.saturating_sub(16),
+                words.trim_start(),
+                theme.text(),
+            );
         }
     }
     if top + room < lines.len() {
@@ -103,7 +116,12 @@ fn frame(ink: &mut Ink<'_>, area: Rect) {
         ink.sign(area.x, y, glyphs.wall, style);
         ink.sign(right, y, glyphs.wall, style);
     }
-    let corners = [(area.x, area.y), (right, area.y), (area.x, bottom), (right, bottom)];
+    let corners = [
+        (area.x, area.y),
+        (right, area.y),
+        (area.x, bottom),
+        (right, bottom),
+    ];
     for ((x, y), sign) in corners.into_iter().zip(glyphs.corners) {
         ink.sign(x, y, sign, style);
     }

@@ -41,9 +41,7 @@ impl<'a> Ink<'a> {
         }
         let clean = text::clean(text);
         let fitting = text::fit(&clean, max.into(), self.theme.glyphs().more);
-        self.buf
-            .set_stringn(x, y, &fitting, max.into(), style)
-            .0
+        self.buf.set_stringn(x, y, &fitting, max.into(), style).0
     }
 
     /// Writes so that the text ends before `right`.

@@ -8,7 +8,6 @@ use crate::state::layout::Layout;
 pub(super) fn draw(ink: &mut Ink<'_>, model: &Model, layout: &Layout) {
     let area = layout.preview;
     let Some(flow) = model.selected() else {
-        ink.rule(area, area.y, &[]);
         return;
     };
     title(ink, model, flow, area);
@@ -42,7 +41,11 @@ pub(super) fn title(
     } else {
         &flow.claim
     };
-    let mut pieces = vec![(pod, theme.strong()), (&*dot, theme.faint()), (claim, theme.text())];
+    let mut pieces = vec![
+        (pod, theme.strong()),
+        (&*dot, theme.faint()),
+        (claim, theme.text()),
+    ];
     let addresses: Vec<String> = flow
         .attached()
         .map(|a| format!("{} {}", a.interface, a.ips))

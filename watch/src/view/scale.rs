@@ -26,13 +26,23 @@ impl Scale {
     pub(super) fn of(timeline: &Timeline, columns: u16) -> Self {
         let columns = f64::from(columns);
         let length = |s: &Stretch| nanos(s.to.saturating_sub(s.from)).max(1.0);
-        let work: f64 = timeline.stretches.iter().filter(|s| !s.gap).map(length).sum();
+        let work: f64 = timeline
+            .stretches
+            .iter()
+            .filter(|s| !s.gap)
+            .map(length)
+            .sum();
         // A gap that would leave less than half of the columns to the work is folded.
         let long = |s: &Stretch| s.gap && length(s) > work * 0.8;
         let gaps = timeline.stretches.iter().filter(|s| long(s)).count();
         #[allow(clippy::cast_precision_loss)]
         let folded = FOLDED.min(columns / 2.0 / (gaps as f64).max(1.0)).max(0.5);
-        let to_scale: f64 = timeline.stretches.iter().filter(|s| !long(s)).map(length).sum();
+        let to_scale: f64 = timeline
+            .stretches
+            .iter()
+            .filter(|s| !long(s))
+            .map(length)
+            .sum();
         #[allow(clippy::cast_precision_loss)]
         let room = (columns - folded * gaps as f64).max(1.0);
         // Every stretch of work is seen, however short it is beside the others.
@@ -103,8 +113,14 @@ mod tests {
 
     #[test]
     fn short_gaps_are_to_scale_and_long_ones_folded() {
-        let scale = Scale::of(&timeline(&[(0, 50, false), (50, 75, true), (75, 100, false)]), 40);
-        assert_eq!((scale.at(0), scale.at(50), scale.at(100)), (0.0, 20.0, 40.0));
+        let scale = Scale::of(
+            &timeline(&[(0, 50, false), (50, 75, true), (75, 100, false)]),
+            40,
+        );
+        assert_eq!(
+            (scale.at(0), scale.at(50), scale.at(100)),
+            (0.0, 20.0, 40.0)
+        );
         assert!(scale.pieces.iter().all(|piece| !piece.folded));
         let hour = 3_600_000_000_000;
         let long = [(0, 60, false), (60, hour, true), (hour, hour + 40, false)];
@@ -118,7 +134,12 @@ mod tests {
     #[test]
     fn many_pieces_never_leave_the_columns() {
         let many: Vec<_> = (0..500)
-            .flat_map(|n| [(n * 1000, n * 1000 + 1, false), (n * 1000 + 1, n * 1000 + 1000, true)])
+            .flat_map(|n| {
+                [
+                    (n * 1000, n * 1000 + 1, false),
+                    (n * 1000 + 1, n * 1000 + 1000, true),
+                ]
+            })
             .collect();
         let scale = Scale::of(&timeline(&many), 30);
         assert!(scale.at(500_000) <= 30.0001, "{}", scale.at(500_000));

@@ -42,7 +42,10 @@ pub(super) fn draw(ink: &mut Ink<'_>, model: &Model, layout: &Layout) {
     let moment = text::moment(now.saturating_sub(first));
     let whole = text::moment(last.saturating_sub(first));
     let times = glyphs.times;
-    let mut pieces = vec![(format!("{moment}"), theme.strong()), (format!(" / {whole}"), theme.dim())];
+    let mut pieces = vec![
+        (moment, theme.strong()),
+        (format!(" / {whole}"), theme.dim()),
+    ];
     let events = if shown == all {
         format!("  {} events", text::count(all))
     } else {

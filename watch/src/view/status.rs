@@ -19,15 +19,11 @@ pub(super) fn draw(ink: &mut Ink<'_>, model: &Model, layout: &Layout) {
             Purpose::Filter => "filter: ",
             Purpose::Search => "search: ",
         };
-        let mut pieces = vec![
+        let pieces = [
             (head, theme.accent()),
             (prompt.text.as_str(), theme.text()),
             (glyphs.caret, theme.accent()),
         ];
-        if let Some(error) = &prompt.error {
-            pieces.push(("  ", theme.text()));
-            pieces.push((error, theme.bad()));
-        }
         ink.pieces(area.x + 1, y, width, &pieces);
         return;
     }
@@ -48,7 +44,10 @@ fn settings(model: &Model) -> String {
     }
     if look.screen == Screen::Detail && !look.search.is_empty() {
         let hits = model.detail().hits.len();
-        parts.push(format!("search {} ({hits})", text::fit(&look.search, 30, "~")));
+        parts.push(format!(
+            "search {} ({hits})",
+            text::fit(&look.search, 30, "~")
+        ));
     }
     if look.screen == Screen::Flows {
         let reverse = if look.reverse { " reversed" } else { "" };
@@ -88,7 +87,11 @@ fn message(ink: &Ink<'_>, model: &Model) -> (String, Style) {
     for (_, source) in model.sources() {
         if let Connection::Loading { read, of } = source.connection {
             let words = match of.filter(|of| *of > 0) {
-                Some(of) => format!("reading {}, {} %", source.name, read.saturating_mul(100) / of),
+                Some(of) => format!(
+                    "reading {}, {} %",
+                    source.name,
+                    read.saturating_mul(100) / of
+                ),
                 None => format!("reading {}, {}", source.name, text::bytes(read)),
             };
             return (words, theme.dim());
@@ -115,13 +118,21 @@ fn message(ink: &Ink<'_>, model: &Model) -> (String, Style) {
         } else {
             format!("{} left behind", summary.leaks.len())
         };
-        let verdict = if summary.ok { "as expected" } else { "not as expected" };
+        let verdict = if summary.ok {
+            "as expected"
+        } else {
+            "not as expected"
+        };
         let words = format!(
             "the run ended {verdict}: {pods} pod{}, {attached} interface{}, {left}",
             s(pods),
             s(attached)
         );
-        let style = if summary.ok { theme.good() } else { theme.bad() };
+        let style = if summary.ok {
+            theme.good()
+        } else {
+            theme.bad()
+        };
         return (words, style);
     }
     (String::new(), theme.dim())

@@ -232,9 +232,15 @@ mod tests {
         let term = ("TERM", "xterm-256color");
         assert_eq!(env(&[]), (Colors::Sixteen, true));
         assert_eq!(env(&[utf8, term]), (Colors::Palette, false));
-        assert_eq!(env(&[utf8, term, ("COLORTERM", "truecolor")]), (Colors::True, false));
+        assert_eq!(
+            env(&[utf8, term, ("COLORTERM", "truecolor")]),
+            (Colors::True, false)
+        );
         assert_eq!(env(&[utf8, term, ("NO_COLOR", "1")]), (Colors::None, false));
-        assert_eq!(env(&[utf8, term, ("NO_COLOR", "")]), (Colors::Palette, false));
+        assert_eq!(
+            env(&[utf8, term, ("NO_COLOR", "")]),
+            (Colors::Palette, false)
+        );
         assert_eq!(env(&[utf8, ("LC_ALL", "C")]), (Colors::Sixteen, true));
     }
 }

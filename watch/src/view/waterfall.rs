@@ -23,7 +23,12 @@ pub(super) fn screen(ink: &mut Ink<'_>, model: &Model, layout: &Layout) {
     let body = layout.body;
     let Some(flow) = model.selected() else {
         let style = ink.theme().strong();
-        ink.center(body, body.y + body.height / 2, "No flow is selected.", style);
+        ink.center(
+            body,
+            body.y + body.height / 2,
+            "No flow is selected.",
+            style,
+        );
         return;
     };
     preview::title(ink, model, flow, body);
@@ -98,7 +103,11 @@ fn took(ink: &mut Ink<'_>, flow: &Flow, step: Step, right: u16, y: u16) {
         Status::Waiting if cell.runs == 0 => return,
         Status::Skipped => "not seen".into(),
         Status::Running => "runs".into(),
-        _ => ink.time(i64::try_from(cell.took_us).unwrap_or(0).saturating_mul(1000)),
+        _ => ink.time(
+            i64::try_from(cell.took_us)
+                .unwrap_or(0)
+                .saturating_mul(1000),
+        ),
     };
     ink.put_right(right, y, &words, theme.dim());
     if cell.runs > 1 {
@@ -219,7 +228,12 @@ pub(super) fn shares(ink: &mut Ink<'_>, model: &Model, area: Rect) {
         pieces.push((format!("{percent}%"), theme.text()));
     }
     let pieces: Vec<_> = pieces.iter().map(|(t, s)| (t.as_str(), *s)).collect();
-    ink.pieces(area.x + 1, area.bottom(), area.width.saturating_sub(2), &pieces);
+    ink.pieces(
+        area.x + 1,
+        area.bottom(),
+        area.width.saturating_sub(2),
+        &pieces,
+    );
 }
 
 /// The column that holds a place.

@@ -49,8 +49,17 @@ pub(super) fn draw(ink: &mut Ink<'_>, model: &Model, area: Rect) {
             said(ink, below(area, 1), "", means, next);
         }
         Why::NoHook { time } => {
-            let head = format!("prepared {} ago, and no hook has run since", ink.time(*time));
-            line(ink, area, glyphs.hanging, &head, theme.stage(Stage::Hanging));
+            let head = format!(
+                "prepared {} ago, and no hook has run since",
+                ink.time(*time)
+            );
+            line(
+                ink,
+                area,
+                glyphs.hanging,
+                &head,
+                theme.stage(Stage::Hanging),
+            );
             said(
                 ink,
                 below(area, 1),
@@ -64,7 +73,12 @@ pub(super) fn draw(ink: &mut Ink<'_>, model: &Model, area: Rect) {
 
 fn line(ink: &mut Ink<'_>, area: Rect, sign: &str, words: &str, style: Style) {
     let room = area.width.saturating_sub(2);
-    ink.pieces(area.x + 1, area.y, room, &[(sign, style), (" ", style), (words, style)]);
+    ink.pieces(
+        area.x + 1,
+        area.y,
+        room,
+        &[(sign, style), (" ", style), (words, style)],
+    );
 }
 
 /// The error as it was, what it means, what to do; the meaning keeps its place when the
@@ -125,7 +139,7 @@ fn well(ink: &mut Ink<'_>, model: &Model, flow: &Flow, area: Rect) {
     let style = theme.stage(stage);
     line(ink, area, sign(ink, stage), &words, style);
     // The steps and their times, in columns.
-    let cell = 26;
+    let cell = 29;
     let per_line = (area.width.saturating_sub(2) / cell).max(1);
     let mut at = 0;
     for step in Step::ALL.iter().copied() {
@@ -141,7 +155,11 @@ fn well(ink: &mut Ink<'_>, model: &Model, flow: &Flow, area: Rect) {
         let took = match status {
             Status::Skipped => "not seen".into(),
             Status::Running => "runs".into(),
-            _ => ink.time(i64::try_from(state.cell(step).took_us).unwrap_or(0).saturating_mul(1000)),
+            _ => ink.time(
+                i64::try_from(state.cell(step).took_us)
+                    .unwrap_or(0)
+                    .saturating_mul(1000),
+            ),
         };
         let sign = step_sign(ink, flow, step, now);
         let name = format!(" {} ", step.as_str());
@@ -149,7 +167,11 @@ fn well(ink: &mut Ink<'_>, model: &Model, flow: &Flow, area: Rect) {
             area.x + 3 + x,
             area.y + y,
             cell - 1,
-            &[(sign, theme.status(status)), (&name, theme.text()), (&took, theme.dim())],
+            &[
+                (sign, theme.status(status)),
+                (&name, theme.text()),
+                (&took, theme.dim()),
+            ],
         );
     }
 }

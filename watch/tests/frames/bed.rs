@@ -8,13 +8,13 @@ use ndra_watch::{Action, frame};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-pub const S: i64 = 1_000_000_000;
+pub(crate) const S: i64 = 1_000_000_000;
 
 /// The time at which the samples begin.
-pub const ORIGIN: i64 = 1_795_510_800 * S;
+pub(crate) const ORIGIN: i64 = 1_795_510_800 * S;
 
 /// A model of one recording, read to its end.
-pub fn recorded(lines: &[u8], size: (u16, u16)) -> Model {
+pub(crate) fn recorded(lines: &[u8], size: (u16, u16)) -> Model {
     let (mut model, source) = empty(size);
     let mut parser = Lines::new();
     for piece in lines.chunks(64 * 1024) {
@@ -27,7 +27,7 @@ pub fn recorded(lines: &[u8], size: (u16, u16)) -> Model {
 }
 
 /// A model of a living driver's events, `after` nanoseconds after their begin.
-pub fn live(sample: Sample, after: i64, size: (u16, u16)) -> Model {
+pub(crate) fn live(sample: Sample, after: i64, size: (u16, u16)) -> Model {
     let (mut model, source) = empty(size);
     model.instance(source, "life-1");
     model.ingest(source, &Lines::new().feed(&sample.lines_without_summary()));
@@ -36,7 +36,7 @@ pub fn live(sample: Sample, after: i64, size: (u16, u16)) -> Model {
     model
 }
 
-pub fn empty(size: (u16, u16)) -> (Model, SourceId) {
+pub(crate) fn empty(size: (u16, u16)) -> (Model, SourceId) {
     let mut model = Model::new(Settings {
         size,
         ..Settings::default()
@@ -45,19 +45,26 @@ pub fn empty(size: (u16, u16)) -> (Model, SourceId) {
     (model, source)
 }
 
-pub fn act(model: &mut Model, actions: impl IntoIterator<Item = Action>) {
+pub(crate) fn act(model: &mut Model, actions: impl IntoIterator<Item = Action>) {
     for action in actions {
         model.act(action);
     }
 }
 
-pub fn drawn(model: &Model, theme: &Theme) -> Buffer {
+pub(crate) fn drawn(model: &Model, theme: &Theme) -> Buffer {
     let (columns, rows) = model.look().size;
     let mut buf = Buffer::empty(Rect::new(0, 0, columns, rows));
     view::draw(model, theme, &mut buf);
     buf
 }
 
-pub fn text(model: &Model) -> String {
+pub(crate) fn text(model: &Model) -> String {
     frame::to_text(&drawn(model, &Theme::new(Colors::True, false)))
+}
+
+/// Nanoseconds from the origin to a sample's last event.
+pub(crate) fn sample_end(sample: Sample) -> i64 {
+    let events = sample.events();
+    let last = events.last().unwrap().time.as_nanosecond();
+    i64::try_from(last).unwrap() - ORIGIN
 }
