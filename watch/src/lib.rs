@@ -9,6 +9,7 @@ pub mod frame;
 pub mod input;
 pub mod recording;
 pub mod sample;
+pub mod source;
 pub mod state;
 mod text;
 pub mod view;

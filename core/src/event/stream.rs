@@ -46,19 +46,29 @@ impl Events for EventService {
         } else {
             0
         };
-        let reader = self.recorder.subscribe(after.min(self.recorder.last_seq()));
+        let newest = self.recorder.last_seq();
+        let after = after.min(newest);
+        let reader = self.recorder.subscribe(after);
         let instance = self.instance.clone();
-        let events = stream::unfold((reader, instance), |(mut reader, instance)| async move {
-            let (event, dropped) = reader.next().await;
-            let item = serde_json::to_vec(&*event)
-                .map(|json| WatchResponse {
-                    seq: event.seq,
-                    instance: instance.clone(),
-                    dropped,
-                    event: json,
-                })
-                .map_err(|e| Status::internal(format!("event {}: {e}", event.seq)));
-            Some((item, (reader, instance)))
+        let end = request.past_only.then_some(newest);
+        let events = stream::unfold((reader, after), move |(mut reader, last)| {
+            let instance = instance.clone();
+            async move {
+                if end.is_some_and(|end| last >= end) {
+                    return None;
+                }
+                let (event, dropped) = reader.next().await;
+                let seq = event.seq;
+                let item = serde_json::to_vec(&*event)
+                    .map(|json| WatchResponse {
+                        seq,
+                        instance,
+                        dropped,
+                        event: json,
+                    })
+                    .map_err(|e| Status::internal(format!("event {seq}: {e}")));
+                Some((item, (reader, seq)))
+            }
         });
         Ok(Response::new(Box::pin(events)))
     }
@@ -120,6 +130,7 @@ pub async fn watch(
         .watch(WatchRequest {
             after_seq,
             instance,
+            past_only: false,
         })
         .await
         .map_err(&ended)?

@@ -1,0 +1,316 @@
+//! Lines of one stream, in: what was seen before is left out, what is missing is counted.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::chunk::Chunk;
+use super::line::{Cut, Cutter, Head, MAX_LINE, Scanned, scan};
+use super::update::{Position, SourceId, Update, is_instance};
+
+/// Bytes after which a chunk is handed on.
+const FULL: usize = 256 * 1024;
+/// Lives of drivers whose last number is remembered; only the newest few matter.
+const LIVES: usize = 64;
+
+/// The reader is gone.
+#[derive(Debug)]
+pub(super) struct Closed;
+
+/// What the connection knows of a line beside its text.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Beside<'a> {
+    pub(super) instance: Option<&'a str>,
+    pub(super) dropped: u64,
+}
+
+/// Collects lines into chunks for the reader.
+pub(super) struct Intake {
+    source: SourceId,
+    node: Option<Arc<str>>,
+    out: mpsc::Sender<Update>,
+    /// Does the stream number its events without gaps and repeats of its own?
+    live: bool,
+    seen: Vec<Position>,
+    /// Has an event come?
+    heard: bool,
+    /// The life of lines that name none.
+    unnamed: Arc<str>,
+    lives: u32,
+    cutter: Cutter,
+    chunk: Option<Chunk>,
+    garbage: u64,
+    sample: String,
+}
+
+impl Intake {
+    /// An intake that leaves out what is not after `after`.
+    pub(super) fn new(
+        source: SourceId,
+        out: mpsc::Sender<Update>,
+        live: bool,
+        after: &[Position],
+    ) -> Self {
+        Self {
+            source,
+            node: None,
+            out,
+            live,
+            seen: after.iter().take(LIVES).cloned().collect(),
+            heard: false,
+            unnamed: "".into(),
+            lives: 1,
+            cutter: Cutter::default(),
+            chunk: None,
+            garbage: 0,
+            sample: String::new(),
+        }
+    }
+
+    pub(super) fn source(&self) -> SourceId {
+        self.source
+    }
+
+    pub(super) fn node(&self) -> Option<&Arc<str>> {
+        self.node.as_ref()
+    }
+
+    /// All lines from now on are this node's, and one that says otherwise is garbage.
+    pub(super) fn set_node(&mut self, node: &str) {
+        self.node = Some(node.into());
+    }
+
+    /// Where to resume: the place of the newest event, or before the first one, all places
+    /// that the reader has; one of them may be this stream's.
+    pub(super) fn resume(&self) -> &[Position] {
+        match self.seen.as_slice() {
+            [.., last] if self.heard => std::slice::from_ref(last),
+            all => all,
+        }
+    }
+
+    /// Lines that name no life belong to a new one from now on.
+    pub(super) fn new_life(&mut self) {
+        self.lives = self.lives.saturating_add(1);
+        self.unnamed = format!("#{}", self.lives).into();
+    }
+
+    pub(super) async fn say(&self, update: Update) -> Result<(), Closed> {
+        self.out.send(update).await.map_err(|_| Closed)
+    }
+
+    /// Takes a piece of a stream of lines.
+    pub(super) async fn feed(&mut self, piece: &[u8]) -> Result<(), Closed> {
+        let mut cutter = std::mem::take(&mut self.cutter);
+        cutter.push(piece);
+        while let Some(cut) = cutter.next() {
+            match cut {
+                Cut::Line(line) => self.line(line, Beside::default()).await?,
+                Cut::TooLong(_) => self.too_long(),
+            }
+        }
+        self.cutter = cutter;
+        Ok(())
+    }
+
+    /// The stream ends or begins anew: a line without its end counts if it is whole.
+    pub(super) async fn end_of_stream(&mut self) -> Result<(), Closed> {
+        let rest = self.cutter.rest();
+        self.line(&rest, Beside::default()).await?;
+        self.flush().await
+    }
+
+    /// Takes one line.
+    pub(super) async fn line(&mut self, line: &[u8], beside: Beside<'_>) -> Result<(), Closed> {
+        if line.len() > MAX_LINE {
+            self.too_long();
+            return Ok(());
+        }
+        match scan(line) {
+            Scanned::Blank => Ok(()),
+            Scanned::Garbage => {
+                self.count_garbage(line);
+                Ok(())
+            }
+            Scanned::Summary => {
+                let (node, instance) = match &self.chunk {
+                    Some(chunk) => (chunk.node.clone(), chunk.instance.clone()),
+                    None => (self.node.clone(), self.unnamed.clone()),
+                };
+                let chunk = self.room(node, instance, 0).await?;
+                chunk.push(&[line.trim_ascii()], None);
+                Ok(())
+            }
+            Scanned::Event { seq, time, head } => {
+                self.event(line.trim_ascii(), (seq, time), &head, beside)
+                    .await
+            }
+        }
+    }
+
+    async fn event(
+        &mut self,
+        line: &[u8],
+        (seq, time): (u64, i64),
+        head: &Head<'_>,
+        beside: Beside<'_>,
+    ) -> Result<(), Closed> {
+        let said = head.instance.as_deref();
+        if contradicts(beside.instance, said)
+            || contradicts(self.node.as_deref(), head.node.as_deref())
+            || !beside.instance.is_none_or(is_instance)
+        {
+            self.count_garbage(line);
+            return Ok(());
+        }
+        let instance = self.instance(beside.instance.or(said));
+        let mut dropped = head.dropped.unwrap_or_default().max(beside.dropped);
+        let before = self.seen.iter().position(|p| p.instance == instance);
+        if let Some(last) = before.map(|index| self.seen[index].seq) {
+            if seq <= last {
+                return Ok(());
+            }
+            if self.live {
+                dropped = dropped.max(seq - last - 1);
+            }
+        }
+        if self.live {
+            self.heard = true;
+            self.remember(before, &instance, seq);
+        }
+        let node = match (&self.node, head.node.as_deref()) {
+            (Some(node), _) => Some(node.clone()),
+            (None, Some(node)) => Some(self.known_node(node)),
+            (None, None) => None,
+        };
+        let mut tail = String::new();
+        if let (Some(node), None) = (&node, &head.node) {
+            add(&mut tail, "node", &serde_json::json!(&**node));
+        }
+        if let (Some(instance), None) = (beside.instance, said) {
+            add(&mut tail, "instance", &serde_json::json!(instance));
+        }
+        if dropped > 0 && head.dropped.is_none() {
+            add(&mut tail, "dropped", &serde_json::json!(dropped));
+        }
+        let chunk = self.room(node, instance, dropped).await?;
+        match line.split_last() {
+            Some((b'}', open)) if !tail.is_empty() => {
+                chunk.push(&[open, tail.as_bytes(), b"}"], Some((seq, time)));
+            }
+            _ => chunk.push(&[line], Some((seq, time))),
+        }
+        Ok(())
+    }
+
+    /// Hands on what was collected.
+    pub(super) async fn flush(&mut self) -> Result<(), Closed> {
+        if self.garbage > 0 {
+            let update = Update::Garbage {
+                source: self.source,
+                count: std::mem::take(&mut self.garbage),
+                sample: std::mem::take(&mut self.sample),
+            };
+            self.say(update).await?;
+        }
+        match self.chunk.take() {
+            Some(chunk) => self.say(Update::Events(chunk)).await,
+            None => Ok(()),
+        }
+    }
+
+    /// A chunk that a line of this node and life fits into.
+    async fn room(
+        &mut self,
+        node: Option<Arc<str>>,
+        instance: Arc<str>,
+        dropped: u64,
+    ) -> Result<&mut Chunk, Closed> {
+        let fits = |chunk: &Chunk| {
+            chunk.text().len() < FULL
+                && dropped == 0
+                && chunk.node == node
+                && chunk.instance == instance
+        };
+        if !self.chunk.as_ref().is_some_and(fits) {
+            self.flush().await?;
+        }
+        let source = self.source;
+        Ok(self.chunk.get_or_insert_with(|| {
+            let mut chunk = Chunk::new(source, node, instance);
+            chunk.dropped = dropped;
+            chunk
+        }))
+    }
+
+    fn instance(&self, name: Option<&str>) -> Arc<str> {
+        match name {
+            None => self.unnamed.clone(),
+            // Nearly always the same as before.
+            Some(name) => match &self.chunk {
+                Some(chunk) if *chunk.instance == *name => chunk.instance.clone(),
+                _ => name.into(),
+            },
+        }
+    }
+
+    fn known_node(&self, name: &str) -> Arc<str> {
+        match self.chunk.as_ref().and_then(|chunk| chunk.node.as_ref()) {
+            Some(node) if **node == *name => node.clone(),
+            _ => name.into(),
+        }
+    }
+
+    /// The newest life stands last.
+    fn remember(&mut self, before: Option<usize>, instance: &Arc<str>, seq: u64) {
+        match before {
+            Some(index) if index + 1 == self.seen.len() => self.seen[index].seq = seq,
+            _ => {
+                if let Some(index) = before {
+                    self.seen.remove(index);
+                } else if self.seen.len() >= LIVES {
+                    self.seen.remove(0);
+                }
+                self.seen.push(Position {
+                    instance: instance.clone(),
+                    seq,
+                });
+            }
+        }
+    }
+
+    fn too_long(&mut self) {
+        self.garbage += 1;
+        self.sample = format!("a line of more than {} KiB", MAX_LINE / 1024);
+    }
+
+    fn count_garbage(&mut self, line: &[u8]) {
+        self.garbage += 1;
+        self.sample = one_line(&String::from_utf8_lossy(&line[..line.len().min(512)]), 80);
+    }
+}
+
+fn contradicts(known: Option<&str>, said: Option<&str>) -> bool {
+    matches!((known, said), (Some(known), Some(said)) if known != said)
+}
+
+fn add(tail: &mut String, key: &str, value: &serde_json::Value) {
+    tail.push_str(&format!(",\"{key}\":{value}"));
+}
+
+/// Text from outside, fit for one line of a terminal.
+pub(super) fn one_line(text: &str, most: usize) -> String {
+    let plain = |c: char| {
+        // Marks of direction would change how the rest reads.
+        let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if c.is_control() || turns { ' ' } else { c }
+    };
+    let mut line: String = text.trim().chars().take(most).map(plain).collect();
+    if text.trim().chars().nth(most).is_some() {
+        line.push('…');
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests;

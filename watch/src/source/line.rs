@@ -1,0 +1,217 @@
+//! What a line says of its own place, read without reading the rest of it.
+
+use std::borrow::Cow;
+use std::io::BufRead;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::update::is_instance;
+
+/// The longest line that is read, in bytes. The driver's are far shorter; a longer one is
+/// passed over to its end and counted.
+pub const MAX_LINE: usize = 256 * 1024;
+
+/// The place that an event's line names. Keys that only a reader of several sources needs
+/// (`instance`, `node`, `dropped`) may be missing.
+#[derive(Debug, Deserialize)]
+pub(super) struct Head<'a> {
+    seq: Option<u64>,
+    #[serde(borrow)]
+    time: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    pub(super) instance: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    pub(super) node: Option<Cow<'a, str>>,
+    pub(super) dropped: Option<u64>,
+    summary: Option<IgnoredAny>,
+}
+
+/// What a line is.
+#[derive(Debug)]
+pub(super) enum Scanned<'a> {
+    /// An event, as far as its place tells.
+    Event {
+        seq: u64,
+        /// Nanoseconds since 1970.
+        time: i64,
+        head: Head<'a>,
+    },
+    /// The last line of a recording.
+    Summary,
+    /// Nothing: it keeps a connection alive.
+    Blank,
+    /// Not a line of this format.
+    Garbage,
+}
+
+/// Looks at one line, without its line feed.
+pub(super) fn scan(line: &[u8]) -> Scanned<'_> {
+    let line = line.trim_ascii();
+    if line.is_empty() {
+        return Scanned::Blank;
+    }
+    // The parser does not look into texts that it skips. It would also read a list as an
+    // event whose fields come in order.
+    if line.len() > MAX_LINE || line[0] != b'{' || std::str::from_utf8(line).is_err() {
+        return Scanned::Garbage;
+    }
+    let Ok(head) = serde_json::from_slice::<Head<'_>>(line) else {
+        return Scanned::Garbage;
+    };
+    if head.summary.is_some() {
+        return Scanned::Summary;
+    }
+    let time = head.time.as_deref().and_then(nanoseconds);
+    let (Some(seq), Some(time)) = (head.seq, time) else {
+        return Scanned::Garbage;
+    };
+    let instance_ok = head.instance.as_deref().is_none_or(is_instance);
+    if !instance_ok || !head.node.as_deref().is_none_or(is_node) {
+        return Scanned::Garbage;
+    }
+    Scanned::Event { seq, time, head }
+}
+
+/// A node's name is shown in a terminal; names of the API pass, and others that are plain.
+fn is_node(text: &str) -> bool {
+    (1..=253).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn nanoseconds(text: &str) -> Option<i64> {
+    let stamp: Timestamp = text.parse().ok()?;
+    i64::try_from(stamp.as_nanosecond()).ok()
+}
+
+/// Cuts pieces of a stream into lines of bounded length.
+#[derive(Debug, Default)]
+pub(super) struct Cutter {
+    bytes: Vec<u8>,
+    /// Where the next line begins.
+    start: usize,
+    /// Up to here there is no line feed after `start`.
+    searched: usize,
+    /// The line under way was too long already; wait for its end.
+    skipping: bool,
+}
+
+/// A line, or the beginning of one that is too long.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Cut<'a> {
+    Line(&'a [u8]),
+    TooLong(&'a [u8]),
+}
+
+impl Cutter {
+    /// Takes the next piece. Call [`Cutter::next`] until it has no more, then give another:
+    /// so it holds one line and one piece at most.
+    pub(super) fn push(&mut self, piece: &[u8]) {
+        self.bytes.drain(..self.start);
+        self.searched -= self.start;
+        self.start = 0;
+        self.bytes.extend_from_slice(piece);
+    }
+
+    /// The next complete line, without its line feed.
+    pub(super) fn next(&mut self) -> Option<Cut<'_>> {
+        loop {
+            let mut rest = self.bytes.get(self.searched..).unwrap_or_default();
+            // The standard library's fast search, on bytes that are there already.
+            let skipped = rest.skip_until(b'\n').unwrap_or(0);
+            self.searched += skipped;
+            let ended = skipped > 0 && self.bytes.get(self.searched - 1) == Some(&b'\n');
+            let (from, to) = (self.start, self.searched);
+            if ended {
+                self.start = to;
+                if std::mem::take(&mut self.skipping) {
+                    continue;
+                }
+                return Some(if to - 1 - from > MAX_LINE {
+                    Cut::TooLong(&self.bytes[from..to - 1])
+                } else {
+                    Cut::Line(&self.bytes[from..to - 1])
+                });
+            }
+            if self.skipping {
+                self.start = to;
+                return None;
+            }
+            if to - from > MAX_LINE {
+                self.start = to;
+                self.skipping = true;
+                return Some(Cut::TooLong(&self.bytes[from..to]));
+            }
+            return None;
+        }
+    }
+
+    /// What stands after the last line feed, and forgets it.
+    pub(super) fn rest(&mut self) -> Vec<u8> {
+        let mut bytes = std::mem::take(&mut self.bytes);
+        bytes.drain(..self.start);
+        *self = Self::default();
+        bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_the_same_however_the_stream_is_cut() {
+        let long = "x".repeat(MAX_LINE + 1);
+        let text = format!("a\n\nbc\r\n{long}\nd\n{}\ne", "y".repeat(MAX_LINE));
+        for size in [1, 7, 4096, MAX_LINE, text.len()] {
+            let mut cutter = Cutter::default();
+            let mut seen = Vec::new();
+            for piece in text.as_bytes().chunks(size) {
+                cutter.push(piece);
+                while let Some(cut) = cutter.next() {
+                    seen.push(match cut {
+                        Cut::Line(line) => String::from_utf8_lossy(line).into_owned(),
+                        Cut::TooLong(head) => format!("long:{}", char::from(head[0])),
+                    });
+                }
+                assert!(cutter.bytes.len() <= MAX_LINE + 1 + size, "{size}");
+            }
+            assert_eq!(cutter.rest(), b"e");
+            assert_eq!(seen[..5], ["a", "", "bc\r", "long:x", "d"], "{size}");
+            assert_eq!(seen[5].len(), MAX_LINE);
+            assert_eq!(seen.len(), 6);
+        }
+    }
+
+    #[test]
+    fn only_objects_with_a_place_are_events() {
+        let time = r#""time":"2026-11-24T04:09:00.000000001Z""#;
+        let event = |rest: &str| format!("{{{time},{rest}}}");
+        let is_event = |line: &str| matches!(scan(line.as_bytes()), Scanned::Event { .. });
+        assert!(is_event(&event(r#""seq":1,"new key":[[{}]]"#)));
+        assert!(is_event(&event(r#""seq":1,"instance":"a-1","node":"n""#)));
+        assert!(is_event(&format!("  {} \r", event(r#""seq":1"#))));
+        let deep = "[".repeat(100_000);
+        for bad in [
+            "null",
+            "[1,\"2026-11-24T04:09:00Z\"]",
+            "{}",
+            "{\"seq\":1}",
+            &event(r#""seq":-1"#),
+            &event(r#""seq":1,"time":"now""#),
+            &event(r#""seq":1,"instance":"a b""#),
+            &event(r#""seq":1,"instance":"""#),
+            &event(r#""seq":1,"node":"a\u001b[2J""#),
+            &event(r#""seq":1} {"#),
+            &event(&format!("\"seq\":1,\"a\":{deep}")),
+            &event("\"seq\":1,\"a\":\"\u{7}\""),
+            r#"{"seq":1,"time":"9999-12-31T00:00:00Z"}"#,
+        ] {
+            let head: String = bad.chars().take(80).collect();
+            assert!(matches!(scan(bad.as_bytes()), Scanned::Garbage), "{head}");
+        }
+        assert!(matches!(scan(b"{\"a\":\"\xff\"}"), Scanned::Garbage));
+        assert!(matches!(scan(b"{\"summary\":{}}"), Scanned::Summary));
+        assert!(matches!(scan(b" \r"), Scanned::Blank));
+    }
+}
