@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use clap::{Parser, Subcommand};
 
-use crate::{driver, mock, simulate, validate};
+use crate::{driver, events, mock, simulate, validate};
 
 /// See and test a Kubernetes network driver for Dynamic Resource Allocation.
 ///
@@ -30,6 +30,7 @@ pub(crate) enum Command {
     Simulate(Box<simulate::Args>),
     Validate(validate::Args),
     Driver(Box<driver::Args>),
+    Events(Box<events::Args>),
     /// Be the OCI hook: read a container's OCI state on stdin and ask the driver for its
     /// interfaces.
     ///

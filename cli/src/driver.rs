@@ -326,7 +326,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode, Failure> {
 
 /// Resolves when standard input ends. The thread that reads it is never joined: a read
 /// cannot be given up, and the process ends without it.
-fn stdin_closes() -> tokio::sync::oneshot::Receiver<()> {
+pub(crate) fn stdin_closes() -> tokio::sync::oneshot::Receiver<()> {
     let (closed, wait) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
         let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());

@@ -4,6 +4,7 @@ mod args;
 mod completions;
 mod driver;
 mod duration;
+mod events;
 mod failure;
 mod manifest;
 mod mock;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         Command::Simulate(args) => on_runtime(simulate::run(*args)),
         Command::Validate(args) => validate::run(&args),
         Command::Driver(args) => on_runtime(driver::run(*args)),
+        Command::Events(args) => on_runtime(events::run(*args)),
         // It brings a runtime of its own, made for one short call.
         Command::Hook { args } => Ok(ndra_hook::main(args)),
         Command::Mock(command) => on_runtime(mock::run(command)),

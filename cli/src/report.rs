@@ -9,9 +9,10 @@ mod stats;
 mod style;
 mod timeline;
 
+pub(crate) use fact::fact;
 pub(crate) use lines::{Recording, line};
 pub(crate) use outcome::{Attached, Check, Outcome};
 pub(crate) use page::Page;
 pub(crate) use stats::{StepStats, step_stats};
-pub(crate) use style::Look;
+pub(crate) use style::{BAD, DIM, GOOD, Look, paint};
 pub(crate) use timeline::Timeline;
