@@ -328,7 +328,7 @@ impl Printer {
             }
             End::Lost(reason) if matches!(source, Source::File(_)) => {
                 let mend = "name a recording, as `ndra simulate --record FILE` writes it";
-                let place = Place::file(source.to_string());
+                let place = Place::file("ndra events");
                 return Err(Problem::new(place, reason, mend).into());
             }
             End::Lost(reason) => Some((reason, String::new())),

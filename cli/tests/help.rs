@@ -30,6 +30,7 @@ help! {
     simulate: "simulate";
     validate: "validate";
     driver: "driver";
+    events: "events";
     mock: "mock";
     mock_kubelet: "mock", "kubelet";
     mock_cri: "mock", "cri";

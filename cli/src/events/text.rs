@@ -22,7 +22,8 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    /// Lines for this terminal; `nodes`: events may come from several nodes.
+    /// Lines for this terminal. With `nodes`, events may come from several: their column
+    /// appears with the first that names one.
     pub(crate) fn new(look: Look, nodes: bool) -> Self {
         Self {
             look,
@@ -39,7 +40,7 @@ impl Lines {
         let mut text = String::new();
         let time = event.time.strftime("%H:%M:%S%.6f");
         let _ = write!(text, "{}  ", paint(DIM, time));
-        if self.nodes {
+        if self.nodes && (node.is_some() || self.node > 0) {
             let _ = write!(
                 text,
                 "{}  ",
@@ -166,7 +167,19 @@ mod tests {
 
     #[test]
     fn a_line_has_all_that_tells_events_apart() {
-        insta::assert_snapshot!(shown(Look::UNICODE, None), @"");
-        insta::assert_snapshot!(shown(Look::ASCII, Some("kind-worker")), @"");
+        insta::assert_snapshot!(shown(Look::UNICODE, None), @"
+        04:17:18.927364   1 prepare           begin            default/web  web-net
+        04:17:18.927364   1 prepare           end     13.0 ms  default/web  web-net
+        04:17:18.927364   8 cni-add           end      3.4 ms  default/web  web-net   net1 10.10.1.2/24
+        04:17:18.927364   5 hook              fail    25.00 s  -            0b5e3d2c  exit 1  [2Jgone
+        04:17:18.927364   7 sandbox-lookup    begin            -            -
+        ");
+        insta::assert_snapshot!(shown(Look::ASCII, Some("kind-worker")), @"
+        04:17:18.927364  kind-worker   1 prepare           begin            default/web  web-net
+        04:17:18.927364  kind-worker   1 prepare           end     13.0 ms  default/web  web-net
+        04:17:18.927364  kind-worker   8 cni-add           end      3.4 ms  default/web  web-net   net1 10.10.1.2/24
+        04:17:18.927364  kind-worker   5 hook              fail    25.00 s  -            0b5e3d2c  exit 1  [2Jgone
+        04:17:18.927364  kind-worker   7 sandbox-lookup    begin            -            -
+        ");
     }
 }

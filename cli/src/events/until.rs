@@ -297,7 +297,21 @@ mod tests {
         .iter()
         .map(|text| text.parse::<Until>().unwrap_err())
         .collect();
-        insta::assert_snapshot!(errors.join("\n"), @"");
+        insta::assert_snapshot!(errors.join("\n"), @r#"
+        a condition is empty
+        a flow can be `done` or `attached`
+        `warp` is none of prepare, cdi-write, prepared, create-container, hook, callback, sandbox-lookup, cni-add, status, unprepare, cni-del, cdi-remove
+        `up` is none of begin, end, fail
+        pod= needs a name
+        count= needs a whole number, 1 or more
+        count= needs something to count, such as flow=done
+        "fail=now" is none of flow=, step=, phase=, fail, pod=, claim=, node=, count=
+        step is said twice, with `step`, `flow` or itself
+        fail is a phase: say one of the two
+        "done" is none of flow=, step=, phase=, fail, pod=, claim=, node=, count=
+        a condition is empty
+        "\u{1b}[2J=1" is none of flow=, step=, phase=, fail, pod=, claim=, node=, count=
+        "#);
     }
 
     #[test]

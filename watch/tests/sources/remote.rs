@@ -1,7 +1,8 @@
 //! Drivers on nodes and in pods, behind stand-ins for the programs that reach them.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::io::Write;
+use std::process::{Command, Stdio};
 
 use ndra_watch::source::Programs;
 
@@ -26,11 +27,21 @@ impl Bench {
              {body}\n",
             self.dir.path().display()
         );
-        // A file that is written while another test forks cannot be executed: moved in place.
-        let aside = self.dir.path().join(format!(".{name}"));
-        fs::write(&aside, text).unwrap();
-        fs::set_permissions(&aside, fs::Permissions::from_mode(0o755)).unwrap();
-        fs::rename(&aside, &path).unwrap();
+        // Written by another process: a file that this one has open while a test beside it
+        // forks cannot be executed.
+        let mut writer = Command::new("sh")
+            .args([
+                "-c",
+                "cat >\"$0.new\" && chmod 755 \"$0.new\" && mv \"$0.new\" \"$0\"",
+            ])
+            .arg(path)
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = writer.stdin.take().unwrap();
+        stdin.write_all(text.as_bytes()).unwrap();
+        drop(stdin);
+        assert!(writer.wait().unwrap().success());
         self
     }
 
@@ -245,7 +256,7 @@ async fn no_program_outlives_the_feed() {
     for stop in [true, false] {
         let bench = Bench::new();
         let pipe = bench.dir.path().join("alive");
-        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        let made = Command::new("mkfifo").arg(&pipe).status();
         assert!(made.unwrap().success());
         // A helper in the background holds the pipe, too, and does not listen to anybody.
         bench
