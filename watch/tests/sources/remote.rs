@@ -266,9 +266,10 @@ async fn no_program_outlives_the_feed() {
                 "exec 3>\"$DIR/alive\"; echo $$ >\"$DIR/pid\"; sleep 600 & cat \"$DIR/events\"; exec sleep 600",
             )
             .file("events", &lines(1, 1));
-        let ended = tokio::task::spawn_blocking(move || {
+        let (tell, ended) = tokio::sync::oneshot::channel();
+        std::thread::spawn(move || {
             let mut pipe = fs::File::open(pipe).unwrap();
-            std::io::Read::read_to_end(&mut pipe, &mut Vec::new())
+            let _ = tell.send(std::io::Read::read_to_end(&mut pipe, &mut Vec::new()));
         });
         let mut reader = Reader::open("kind://n1", bench.options(following()));
         assert_eq!(reader.seqs(1).await, [1]);
