@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use clap::{Parser, Subcommand};
 
-use crate::{driver, events, mock, simulate, validate};
+use crate::{driver, events, mock, simulate, validate, watch};
 
 /// See and test a Kubernetes network driver for Dynamic Resource Allocation.
 ///
@@ -31,6 +31,7 @@ pub(crate) enum Command {
     Validate(validate::Args),
     Driver(Box<driver::Args>),
     Events(Box<events::Args>),
+    Watch(Box<watch::Args>),
     /// Be the OCI hook: read a container's OCI state on stdin and ask the driver for its
     /// interfaces.
     ///

@@ -14,6 +14,7 @@ mod scenario;
 mod signals;
 mod simulate;
 mod validate;
+mod watch;
 
 use std::future::Future;
 use std::process::ExitCode;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         Command::Validate(args) => validate::run(&args),
         Command::Driver(args) => on_runtime(driver::run(*args)),
         Command::Events(args) => on_runtime(events::run(*args)),
+        Command::Watch(args) => on_runtime(watch::run(*args)),
         // It brings a runtime of its own, made for one short call.
         Command::Hook { args } => Ok(ndra_hook::main(args)),
         Command::Mock(command) => on_runtime(mock::run(command)),

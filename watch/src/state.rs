@@ -144,16 +144,9 @@ impl Model {
 
     /// Adds a source. `node` may be empty; sources of one node share its flows.
     pub fn add_source(&mut self, name: &str, node: &str) -> SourceId {
-        let found = self.nodes.iter().position(|known| known.name == node);
-        let node = found.unwrap_or_else(|| {
-            self.nodes.push(Node {
-                name: node.into(),
-                flows: HashMap::new(),
-            });
-            self.nodes.len() - 1
-        });
+        let node = self.node(node);
         let number = |n: usize| u16::try_from(n).unwrap_or(u16::MAX);
-        self.sources.push(Source::new(name, number(node)));
+        self.sources.push(Source::new(name, node));
         SourceId(number(self.sources.len() - 1))
     }
 
@@ -174,7 +167,37 @@ impl Model {
 
     /// Whether more than one node is watched, so that rows name theirs.
     pub fn many_nodes(&self) -> bool {
-        self.nodes.len() > 1
+        let seen = self.nodes.iter().filter(|node| !node.flows.is_empty());
+        seen.count() > 1
+    }
+
+    /// The node of a source that was added without one is now known. Refused, when it has
+    /// events that count as another's.
+    pub fn name_node(&mut self, id: SourceId, node: &str) -> bool {
+        let Some(source) = self.sources.get(usize::from(id.0)) else {
+            return false;
+        };
+        let known = self.nodes.get(usize::from(source.node));
+        let free = source.events == 0 && known.is_some_and(|known| known.name.is_empty());
+        if free {
+            let node = self.node(node);
+            if let Some(source) = self.sources.get_mut(usize::from(id.0)) {
+                source.node = node;
+            }
+        }
+        free
+    }
+
+    fn node(&mut self, name: &str) -> u16 {
+        let found = self.nodes.iter().position(|known| known.name == name);
+        let node = found.unwrap_or_else(|| {
+            self.nodes.push(Node {
+                name: name.into(),
+                flows: HashMap::new(),
+            });
+            self.nodes.len() - 1
+        });
+        u16::try_from(node).unwrap_or(u16::MAX)
     }
 
     /// A node's name.
