@@ -31,6 +31,7 @@ help! {
     validate: "validate";
     driver: "driver";
     events: "events";
+    watch: "watch";
     mock: "mock";
     mock_kubelet: "mock", "kubelet";
     mock_cri: "mock", "cri";

@@ -126,7 +126,8 @@ fn well(ink: &mut Ink<'_>, model: &Model, flow: &Flow, area: Rect) {
     let total = ink.time(state.total(now));
     let words = match (stage, state.running()) {
         (Stage::Ready, _) => format!("ready after {total}"),
-        (Stage::Ended, _) => format!("ended; it was ready after {total}"),
+        (Stage::Ended, _) if state.ready != 0 => format!("ended; it was ready after {total}"),
+        (Stage::Ended, _) => format!("ended after {total}; it was never ready"),
         (_, Some(step)) => {
             let for_so_long = ink.time(now.saturating_sub(state.cell(step).began));
             format!("{} {step} for {for_so_long}", step.number())

@@ -1,0 +1,117 @@
+//! `ndra watch` without a terminal: frames of recordings, and what it says to bad input.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+const RECORDINGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/recordings");
+
+fn ndra(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_ndra"))
+        .arg("watch")
+        .args(args)
+        .current_dir(Path::new(RECORDINGS))
+        .env("LC_ALL", "C.UTF-8")
+        .env_remove("NO_COLOR")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+fn printed(args: &[&str]) -> String {
+    let output = ndra(args);
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{errors}");
+    assert_eq!(errors, "");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Exit code and standard error.
+fn refused(args: &[&str]) -> String {
+    let output = ndra(args);
+    assert_eq!(output.stdout, b"");
+    let code = output.status.code().unwrap();
+    format!("exit {code}\n{}", String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn a_good_run() {
+    insta::assert_snapshot!(printed(&["good.jsonl", "--frame", "80x24"]));
+}
+
+#[test]
+fn a_pod_that_hangs_shows_why() {
+    insta::assert_snapshot!(printed(&["broken.jsonl", "--frame", "80x24"]));
+}
+
+#[test]
+fn keys_are_pressed_before_the_frame_is_drawn() {
+    let keys = [
+        "broken.jsonl",
+        "--frame",
+        "100x30",
+        "--keys",
+        "<enter><enter>",
+    ];
+    insta::assert_snapshot!(printed(&keys));
+}
+
+#[test]
+fn an_earlier_moment() {
+    let frame = printed(&["good.jsonl", "--frame", "80x24", "--at", "15ms"]);
+    let later = printed(&["good.jsonl", "--frame", "80x24"]);
+    assert!(frame.contains("‖") && frame != later, "{frame}");
+    insta::assert_snapshot!(frame);
+}
+
+#[test]
+fn a_picture_shows_the_same_words() {
+    let svg = printed(&["broken.jsonl", "--frame", "120x40", "--svg"]);
+    assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"));
+    assert!(svg.contains("cni-add failed: address range used up"));
+    let again = printed(&["broken.jsonl", "--frame", "120x40", "--svg"]);
+    assert_eq!(svg, again, "the same recording gives the same bytes");
+}
+
+#[test]
+fn several_recordings_are_merged() {
+    let frame = printed(&["good.jsonl", "broken.jsonl", "--frame", "80x24"]);
+    assert!(frame.contains("2 flows"), "{frame}");
+}
+
+#[test]
+fn without_utf8_it_is_ascii() {
+    let output = Command::new(env!("CARGO_BIN_EXE_ndra"))
+        .args(["watch", "broken.jsonl", "--frame", "80x24"])
+        .current_dir(RECORDINGS)
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    assert!(output.stdout.is_ascii());
+}
+
+#[test]
+fn what_cannot_be_shown_is_refused_in_these_words() {
+    let told: Vec<String> = [
+        &["missing.jsonl"] as &[_],
+        &["missing.jsonl", "--frame", "80x24"],
+        &[".", "--frame", "80x24"],
+        &["good.jsonl"],
+        &["good.jsonl", "--frame", "80"],
+        &["good.jsonl", "--frame", "0x24"],
+        &["good.jsonl", "--frame", "501x24"],
+        &["good.jsonl", "--frame", "80x24", "--keys", "j<entr>"],
+        &["good.jsonl", "--frame", "80x24", "--keys", "<enter"],
+        &["good.jsonl", "--frame", "80x24", "--at", "soon"],
+        &["good.jsonl", "--at", "5ms"],
+        &["http://localhost", "--frame", "80x24"],
+        &["unix:///nonexistent/events.sock", "--frame", "80x24"],
+    ]
+    .iter()
+    .map(|args| format!("$ ndra watch {}\n{}", args.join(" "), refused(args)))
+    .collect();
+    insta::assert_snapshot!(told.join("\n"));
+}
