@@ -10,6 +10,7 @@ mod run;
 mod show;
 mod stage;
 mod stream;
+mod watched;
 mod workdir;
 mod world;
 
@@ -47,6 +48,9 @@ pub(crate) struct Args {
     /// Also write the events to this file, as JSON lines.
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
+    /// Show it live in the terminal, with keys to start pods and to break things.
+    #[arg(long, conflicts_with_all = ["scenario", "pods", "parallel", "output", "list_scenarios"])]
+    watch: bool,
     /// Keep the work directory (sockets, CDI specs, logs) and print its path.
     #[arg(long)]
     keep: bool,

@@ -9,7 +9,7 @@ use ndra_watch::Settings;
 use ndra_watch::frame;
 use ndra_watch::input::parse_keys;
 use ndra_watch::source::{Options, Source};
-use ndra_watch::term::{Dashboard, Still, TermError};
+use ndra_watch::term::{Dashboard, Simulation, Still, TermError};
 use ndra_watch::view::{Colors, Theme};
 
 use crate::duration;
@@ -159,20 +159,45 @@ async fn show(args: Args) -> Result<ExitCode, Failure> {
             return Err(no_recording(format!("cannot read {source}: {reason}")));
         }
     }
-    if !io::stdout().is_terminal() {
-        return Err(no_terminal(&TermError::NotATerminal));
-    }
+    check_terminal()?;
     let dashboard = Dashboard {
         sources: args.sources,
         options: Options::default(),
         settings: Settings::default(),
         theme: Theme::from_env(|name| std::env::var(name).ok()),
+        simulation: None,
         panics: args.panic,
     };
-    match dashboard.run().await {
-        Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(error @ TermError::Panicked) => Err(Failure::run(error.to_string(), "")),
-        Err(error) => Err(no_terminal(&error)),
+    dashboard.run().await.map_err(|error| ended(&error))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The dashboard of a simulation that runs in this program.
+pub(crate) fn over(simulation: Simulation) -> Dashboard {
+    Dashboard {
+        sources: Vec::new(),
+        options: Options::default(),
+        settings: Settings::default(),
+        theme: Theme::from_env(|name| std::env::var(name).ok()),
+        simulation: Some(simulation),
+        panics: false,
+    }
+}
+
+/// Is there a terminal to draw on?
+pub(crate) fn check_terminal() -> Result<(), Failure> {
+    if io::stdout().is_terminal() {
+        Ok(())
+    } else {
+        Err(no_terminal(&TermError::NotATerminal))
+    }
+}
+
+/// Why a dashboard ended.
+pub(crate) fn ended(error: &TermError) -> Failure {
+    match error {
+        TermError::Panicked => Failure::run(error.to_string(), ""),
+        error => no_terminal(error),
     }
 }
 

@@ -207,6 +207,11 @@ impl Model {
             .map_or("", |node| &node.name)
     }
 
+    /// Says something in the status line until the next action.
+    pub fn notice(&mut self, text: String) {
+        self.look.notice = Some(text);
+    }
+
     /// The screen's size has changed.
     pub fn resize(&mut self, columns: u16, rows: u16) {
         self.look.size = (columns, rows);

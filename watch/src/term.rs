@@ -13,11 +13,14 @@ use std::time::{Duration, Instant};
 use crossterm::event::{Event, EventStream};
 use futures::{Stream, StreamExt};
 use jiff::Timestamp;
+use ndra_core::event::{Event as CoreEvent, Step};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 
 use crate::input;
+use crate::recording::Batch;
 use crate::source::{Options, Source};
-use crate::state::{Action, Connection, Effect, Mode, Model, Settings, Stage};
+use crate::state::{Action, Connection, Control, Effect, Mode, Model, Settings, SourceId, Stage};
 use crate::view::{self, Theme};
 use intake::Intake;
 use screen::Screen;
@@ -59,12 +62,45 @@ pub struct Dashboard {
     pub settings: Settings,
     /// Colours and signs.
     pub theme: Theme,
+    /// A simulation in this program, beside or instead of the sources.
+    pub simulation: Option<Simulation>,
     /// Panic after the first frame: a test of what the terminal is left like.
     pub panics: bool,
 }
 
+/// A running simulation: what it does, and what it can be asked for. The keys for that
+/// work when there is one.
+#[derive(Debug)]
+pub struct Simulation {
+    /// What it says, in order of time. When its sender is dropped, it has ended.
+    pub told: mpsc::UnboundedReceiver<Told>,
+    /// Where keys' wishes go.
+    pub asked: mpsc::UnboundedSender<Asked>,
+}
+
+/// What a simulation says.
+#[derive(Debug)]
+pub enum Told {
+    /// Something happened.
+    Event(Box<CoreEvent>),
+    /// A remark for the status line.
+    Remark(String),
+}
+
+/// What a person asks a simulation for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// For what.
+    pub control: Control,
+    /// The selected flow's pod, `namespace/name`.
+    pub pod: Option<String>,
+    /// The selected step.
+    pub step: Option<Step>,
+}
+
 /// Why the loop takes a turn.
 enum Turn {
+    Told(Option<Told>),
     Key(Option<io::Result<Event>>),
     Draw,
     Update(intake::News),
@@ -90,8 +126,15 @@ impl Dashboard {
         let size = screen.size().map_err(TermError::Terminal)?;
         let mut model = Model::new(Settings {
             size,
+            controls: self.simulation.is_some(),
             ..self.settings
         });
+        let (mut told, asked) = match self.simulation {
+            Some(simulation) => (Some(simulation.told), Some(simulation.asked)),
+            None => (None, None),
+        };
+        let simulated = told.is_some().then(|| model.add_source("simulation", ""));
+        connect(&mut model, simulated, Connection::Live);
         let options = Options {
             follow: true,
             ..self.options
@@ -109,6 +152,7 @@ impl Dashboard {
                 () = signals.any() => Turn::End,
                 key = keys.next() => Turn::Key(key),
                 () = until(due) => Turn::Draw,
+                said = next(&mut told) => Turn::Told(said),
                 news = intake.next() => Turn::Update(news),
             };
             match turn {
@@ -125,12 +169,34 @@ impl Dashboard {
                         Some(Effect::Copy(text)) => screen
                             .write(&clipboard::copy(&text))
                             .map_err(TermError::Terminal)?,
-                        Some(Effect::Control { .. }) | None => {}
+                        Some(Effect::Control {
+                            control, pod, step, ..
+                        }) => {
+                            if let Some(asked) = &asked {
+                                // One that has ended says so in the status line.
+                                let _ = asked.send(Asked { control, pod, step });
+                            }
+                        }
+                        None => {}
                     }
                 }
                 Turn::Update(news) => {
                     intake.take(&mut model, news, now());
                     changed = true;
+                }
+                Turn::Told(said) => {
+                    changed = true;
+                    match (said, simulated) {
+                        (Some(Told::Event(event)), Some(id)) => {
+                            model.ingest(id, &Batch::of(&event));
+                        }
+                        (Some(Told::Remark(text)), _) => model.notice(text),
+                        (Some(Told::Event(_)), None) => {}
+                        (None, id) => {
+                            told = None;
+                            connect(&mut model, id, Connection::Ended);
+                        }
+                    }
                 }
                 Turn::Draw => {
                     if screen::has_left() {
@@ -178,6 +244,20 @@ fn period(model: &Model) -> Option<Duration> {
                 .any(|(_, source)| counts_down(&source.connection));
             lost.then_some(AGE)
         }
+    }
+}
+
+fn connect(model: &mut Model, id: Option<SourceId>, connection: Connection) {
+    if let Some(source) = id.and_then(|id| model.source_mut(id)) {
+        source.connection = connection;
+    }
+}
+
+/// What the simulation says next; waits for ever when there is none.
+async fn next(told: &mut Option<mpsc::UnboundedReceiver<Told>>) -> Option<Told> {
+    match told {
+        Some(told) => told.recv().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -31,14 +31,7 @@ pub(crate) async fn run(
     let (own, shared): (Vec<&Object>, Vec<&Object>) = objects
         .iter()
         .partition(|object| object.kind == &kind::POD || object.kind == &kind::CLAIM);
-    for object in shared {
-        // Every cluster has some of them already.
-        if object.kind == &kind::NAMESPACE || object.kind == &kind::NODE {
-            world.ensure(object).await?;
-        } else {
-            world.create(object).await?;
-        }
-    }
+    create_shared(world, &shared).await?;
     let lives = stream::iter(1..=copies).map(|number| {
         let copy = copy(&own, (copies > 1).then_some(number));
         async move { one(world, &copy).await }
@@ -51,8 +44,21 @@ pub(crate) async fn run(
     Ok(failures)
 }
 
+/// Creates what all copies use.
+pub(super) async fn create_shared(world: &World, shared: &[&Object]) -> Result<(), Failure> {
+    for object in shared {
+        // Every cluster has some of them already.
+        if object.kind == &kind::NAMESPACE || object.kind == &kind::NODE {
+            world.ensure(object).await?;
+        } else {
+            world.create(object).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Pods and claims under names of their own, references between them kept.
-fn copy(objects: &[&Object], number: Option<u16>) -> Vec<Object> {
+pub(super) fn copy(objects: &[&Object], number: Option<u16>) -> Vec<Object> {
     let Some(number) = number else {
         return objects.iter().map(|object| (*object).clone()).collect();
     };

@@ -5,12 +5,15 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use ndra_core::event::Recorder;
+use ndra_watch::term;
 use serde_json::Value;
+use tokio::sync::mpsc;
 
 use super::board::Board;
 use super::show::{Layout, Show};
 use super::stage::{Stage, Stuck};
-use super::stream::{Inlet, RING};
+use super::stream::{self, Inlet, RING};
+use super::watched::Watched;
 use super::workdir::{self, WorkDir};
 use super::world::{NODE, Options, World};
 use super::{Args, Flavor, KubeletApi, end, judge, life};
@@ -21,6 +24,7 @@ use crate::report::Outcome;
 use crate::scenario::{Action, Scenario};
 use crate::signals;
 use crate::validate::{self, Rules};
+use crate::watch;
 
 /// The shipped example, which runs when nothing else is named.
 const EXAMPLE: (&str, &str) = (
@@ -203,8 +207,14 @@ fn devices(object: &Object) -> usize {
 
 /// Runs what the command line asks for and says what came of it.
 pub(super) async fn run(args: Args) -> Result<ExitCode, Failure> {
+    if args.watch {
+        watch::check_terminal()?;
+    }
     let plan = Plan::of(&args)?;
     let options = plan.options(&args)?;
+    if args.watch {
+        return watched(&args, plan, options).await;
+    }
     let (started, began) = (Instant::now(), Timestamp::now());
     let show = Show::open(args.output, plan.layout(), args.record.as_deref(), began)?;
     let work = WorkDir::create(args.keep)?;
@@ -254,6 +264,51 @@ pub(super) async fn run(args: Args) -> Result<ExitCode, Failure> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Runs pods under the dashboard until it is quit. Then everything is dropped: processes
+/// end, the directory goes.
+async fn watched(args: &Args, plan: Plan, options: Options) -> Result<ExitCode, Failure> {
+    let began = Timestamp::now();
+    // Prints nothing; it keeps the recording.
+    let show = Show::open(args.output, Layout::Table, args.record.as_deref(), began)?;
+    let work = WorkDir::create(args.keep)?;
+    let path = work.path().to_owned();
+    let (tell, told) = mpsc::unbounded_channel();
+    let (ask, asked) = mpsc::unbounded_channel();
+    let board = Board::new();
+    let recorder = Recorder::new(RING);
+    let (inlet, _stream) = Inlet::start(board.clone(), began, recorder.clone(), {
+        let tell = tell.clone();
+        move |said| {
+            show.tell(&said);
+            // The dashboard ends first when it is quit.
+            let _ = tell.send(match said {
+                stream::Told::Event(event) => term::Told::Event(Box::new(event.clone())),
+                stream::Told::Note(note) => term::Told::Remark(note.to_owned()),
+            });
+        }
+    });
+    let options = Options {
+        gated: true,
+        slots: options.slots * Watched::TOGETHER,
+        slice_wipe: Duration::from_secs(5),
+        ..options
+    };
+    let dashboard = watch::over(term::Simulation { told, asked: ask });
+    let simulation = async {
+        let objects = plan.objects();
+        let world = World::start(options, work, board, inlet, recorder, objects).await?;
+        Watched::new(world, objects, tell)?.run(asked).await
+    };
+    let ended = tokio::select! {
+        ended = dashboard.run() => ended.map_err(|error| watch::ended(&error)),
+        failed = simulation => failed.map(|never| match never {}),
+    };
+    if args.keep {
+        eprintln!("kept {}", path.display());
+    }
+    ended.map(|()| ExitCode::SUCCESS)
 }
 
 async fn whole(

@@ -1,0 +1,195 @@
+//! A simulation under the dashboard: it runs on, and does what its keys ask for.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+
+use ndra_core::cni::Command;
+use ndra_core::event::Step;
+use ndra_core::gate::{Arrival, GateKeeper};
+use ndra_watch::state::Control;
+use ndra_watch::term::{Asked, Told};
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use super::life;
+use super::world::{Stop, World};
+use crate::failure::Failure;
+use crate::manifest::{Object, kind};
+
+/// A world that runs on.
+pub(super) struct Watched<'a> {
+    world: World,
+    gates: GateKeeper,
+    /// Pods and claims; each copy has its own.
+    own: Vec<&'a Object>,
+    shared: Vec<&'a Object>,
+    /// The copies that live, oldest first.
+    alive: VecDeque<Vec<Object>>,
+    copies: u16,
+    /// The step before which the driver is to be killed.
+    armed: Option<Step>,
+    tell: mpsc::UnboundedSender<Told>,
+}
+
+impl<'a> Watched<'a> {
+    /// Copies of the pods that live at the same time; one more ends the oldest, so that
+    /// whole lives are seen.
+    pub(super) const TOGETHER: usize = 4;
+
+    pub(super) fn new(
+        mut world: World,
+        objects: &'a [Object],
+        tell: mpsc::UnboundedSender<Told>,
+    ) -> Result<Self, Failure> {
+        let gates = world
+            .gates
+            .take()
+            .ok_or_else(|| Failure::run("the simulation cannot hold steps back", ""))?;
+        let (own, shared) = objects
+            .iter()
+            .partition(|object| object.kind == &kind::POD || object.kind == &kind::CLAIM);
+        Ok(Self {
+            world,
+            gates,
+            own,
+            shared,
+            alive: VecDeque::new(),
+            copies: 0,
+            armed: None,
+            tell,
+        })
+    }
+
+    /// Starts the pods, and does what is asked for as long as it is not dropped.
+    pub(super) async fn run(
+        mut self,
+        mut asked: mpsc::UnboundedReceiver<Asked>,
+    ) -> Result<Infallible, Failure> {
+        life::create_shared(&self.world, &self.shared).await?;
+        self.start_pod().await?;
+        loop {
+            tokio::select! {
+                Some(arrival) = self.gates.next() => self.arrived(arrival).await?,
+                asked = asked.recv() => match asked {
+                    Some(asked) => self.act(asked).await?,
+                    // The dashboard has gone, and this is dropped next.
+                    None => std::future::pending().await,
+                },
+            }
+        }
+    }
+
+    async fn act(&mut self, asked: Asked) -> Result<(), Failure> {
+        match asked.control {
+            Control::StartPod => self.start_pod().await,
+            Control::RestartContainer => {
+                self.restart_container(asked.pod.as_deref()).await;
+                Ok(())
+            }
+            Control::KillDriver => {
+                self.kill_driver("the driver is killed, and starts again")
+                    .await
+            }
+            Control::InjectFault => {
+                let told = self.inject(asked.step);
+                self.say(told);
+                Ok(())
+            }
+        }
+    }
+
+    /// Says something in the status line.
+    fn say(&self, text: impl Into<String>) {
+        // Without a dashboard nobody is left to tell.
+        let _ = self.tell.send(Told::Remark(text.into()));
+    }
+
+    async fn start_pod(&mut self) -> Result<(), Failure> {
+        if self.alive.len() >= Self::TOGETHER
+            && let Some(oldest) = self.alive.pop_front()
+        {
+            for wanted in [&kind::POD, &kind::CLAIM] {
+                for object in oldest.iter().filter(|object| object.kind == wanted) {
+                    self.world.delete(wanted, &object.key(), false).await?;
+                }
+            }
+        }
+        self.copies = self.copies.saturating_add(1);
+        let copy = life::copy(&self.own, Some(self.copies));
+        for wanted in [&kind::CLAIM, &kind::POD] {
+            for object in copy.iter().filter(|object| object.kind == wanted) {
+                self.world.create(object).await?;
+            }
+        }
+        let pods = copy.iter().filter(|object| object.kind == &kind::POD);
+        let names: Vec<_> = pods.map(Object::key).collect();
+        self.say(format!("started {}", names.join(", ")));
+        self.alive.push_back(copy);
+        Ok(())
+    }
+
+    async fn restart_container(&self, pod: Option<&str>) {
+        let Some((namespace, name)) = pod.and_then(|pod| pod.split_once('/')) else {
+            return self.say("this flow has no pod yet: select one that has");
+        };
+        let container = self.alive.iter().flatten().find_map(|object| {
+            let this = object.kind == &kind::POD
+                && object.name == name
+                && object.namespace.as_deref() == Some(namespace);
+            let container = object.value.pointer("/spec/containers/0/name");
+            container.and_then(Value::as_str).filter(|_| this)
+        });
+        let Some(container) = container else {
+            return self.say(format!("{namespace}/{name} is not running any more"));
+        };
+        let runtime = &self.world.runtime;
+        match runtime.kill_container(namespace, name, container, 1).await {
+            Ok(()) => self.say(format!("container {container} of {namespace}/{name} dies")),
+            Err(error) => self.say(error.to_string()),
+        }
+    }
+
+    async fn kill_driver(&mut self, words: &str) -> Result<(), Failure> {
+        self.say(words);
+        if let Err(error) = self.world.stop_driver(Stop::Kill).await {
+            self.say(error);
+        }
+        self.world.start_driver()
+    }
+
+    /// Lets a step fail next time, and says how. Where none is made for it, it is cni-add.
+    fn inject(&mut self, step: Option<Step>) -> String {
+        let step = step.unwrap_or(Step::CniAdd);
+        let (step, command) = match step {
+            Step::CniDel => (step, Command::Del),
+            Step::Prepare | Step::CreateContainer | Step::Hook | Step::Unprepare => {
+                self.armed = Some(step);
+                return format!("the driver will be killed before the next {step}");
+            }
+            // The other steps have no other side that could refuse them.
+            _ => (Step::CniAdd, Command::Add),
+        };
+        match &self.world.multus {
+            Some(multus) => {
+                multus
+                    .faults()
+                    .fail_next(1, command, "a fault was injected");
+                format!("Multus will refuse the next {step}")
+            }
+            None => "Multus does not run".into(),
+        }
+    }
+
+    /// Somebody stands before a step, and goes on when `arrival` is dropped.
+    async fn arrived(&mut self, arrival: Arrival) -> Result<(), Failure> {
+        if self.armed != Some(arrival.step) {
+            return Ok(());
+        }
+        self.armed = None;
+        let words = format!(
+            "the driver is killed before {}, and starts again",
+            arrival.step
+        );
+        self.kill_driver(&words).await
+    }
+}
