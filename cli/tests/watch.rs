@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -80,6 +81,45 @@ fn several_recordings_are_merged() {
     assert!(frame.contains("2 flows"), "{frame}");
 }
 
+/// The recordings as `ndra events -o json` hands them on: each line names its node.
+fn of_nodes(names: [&str; 2]) -> String {
+    let dir = tempfile::Builder::new()
+        .prefix("nd")
+        .tempdir_in("/tmp")
+        .unwrap();
+    let mut text = String::new();
+    for (recording, node) in ["good.jsonl", "broken.jsonl"].iter().zip(names) {
+        let lines = fs::read_to_string(Path::new(RECORDINGS).join(recording)).unwrap();
+        for line in lines.lines().filter(|line| line.contains("\"seq\"")) {
+            let rest = line.strip_prefix('{').unwrap();
+            text.push_str(&format!(
+                "{{\"instance\":\"{recording}\",\"node\":\"{node}\",{rest}\n"
+            ));
+        }
+    }
+    let path = dir.path().join("nodes.jsonl");
+    fs::write(&path, text).unwrap();
+    printed(&[path.to_str().unwrap(), "--frame", "120x24"])
+}
+
+#[test]
+fn several_nodes_are_named_in_a_column_of_their_own() {
+    let frame = of_nodes(["node-a", "node-b"]);
+    assert!(
+        frame.contains("NODE") && frame.contains("2 flows"),
+        "{frame}"
+    );
+    assert!(
+        frame.contains("node-a") && frame.contains("node-b"),
+        "{frame}"
+    );
+    let frame = of_nodes(["node-a", "node-a"]);
+    assert!(
+        !frame.contains("NODE") && frame.contains("2 flows"),
+        "{frame}"
+    );
+}
+
 #[test]
 fn without_utf8_it_is_ascii() {
     let output = Command::new(env!("CARGO_BIN_EXE_ndra"))
@@ -91,6 +131,22 @@ fn without_utf8_it_is_ascii() {
         .unwrap();
     assert!(output.status.success());
     assert!(output.stdout.is_ascii());
+}
+
+#[test]
+fn a_simulation_is_watched_in_a_terminal_only() {
+    let output = Command::new(env!("CARGO_BIN_EXE_ndra"))
+        .args(["simulate", "--watch"])
+        .env("LC_ALL", "C.UTF-8")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        errors.contains("standard output is not a terminal"),
+        "{errors}"
+    );
 }
 
 #[test]
