@@ -190,8 +190,8 @@ fn bad_input_is_exit_code_2_and_says_what_is_wrong() {
     For more information, try '--help'.
 
     exit 2
-      × DIR/missing.jsonl: cannot read DIR/missing.jsonl: No
-      │ such file or directory
+      × ndra events: cannot read DIR/missing.jsonl: No such file or
+      │ directory
       help: name a recording, as `ndra simulate --record FILE` writes it
 
     exit 0
