@@ -109,11 +109,13 @@ impl Model {
             }
             Action::Control(control) if self.settings.controls => {
                 let flow = self.selected();
+                // Elsewhere no step is marked, and a guess would surprise.
+                let marked = matches!(self.look.screen, Screen::Timeline | Screen::Detail);
                 return Some(Effect::Control {
                     control,
                     claim: flow.map(|flow| flow.uid.to_string()),
                     pod: flow.and_then(|flow| flow.pods.first().map(ToString::to_string)),
-                    step: self.step_shown(),
+                    step: self.step_shown().filter(|_| marked),
                 });
             }
             Action::Control(_) => {}

@@ -243,7 +243,7 @@ pub enum Effect {
         claim: Option<String>,
         /// The selected flow's pod, `namespace/name`.
         pod: Option<String>,
-        /// The selected step.
+        /// The selected step, where the screen marks one.
         step: Option<Step>,
     },
 }
