@@ -309,6 +309,14 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode, Failure> {
             )
             .into());
         }
+        Err(StartError::Connect(error)) => {
+            return Err(Problem::new(
+                Place::file("ndra driver"),
+                error.to_string(),
+                "--kubeconfig names how to reach the API server",
+            )
+            .into());
+        }
         Err(error) => return Err(Failure::run(error.to_string(), "")),
     };
     match orphaned {

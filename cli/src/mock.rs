@@ -9,6 +9,7 @@ use ndra_core::event::Recorder;
 use ndra_core::gate::Gate;
 
 use crate::failure::Failure;
+use crate::problem::{Place, Problem};
 use crate::signals;
 use crate::simulate::plugins::{Call, ask};
 
@@ -215,9 +216,11 @@ fn failed(error: impl std::fmt::Display) -> Failure {
 }
 
 async fn client(kubeconfig: &std::path::Path) -> Result<kube::Client, Failure> {
-    ndra_core::kube::connect(Some(kubeconfig), "ndra-mock")
-        .await
-        .map_err(failed)
+    let connected = ndra_core::kube::connect(Some(kubeconfig), "ndra-mock").await;
+    connected.map_err(|error| {
+        let mend = "--kubeconfig names how to reach the API server";
+        Problem::new(Place::file("ndra mock"), error.to_string(), mend).into()
+    })
 }
 
 /// The plugin's protocol is its environment and standard input.
