@@ -55,6 +55,9 @@ struct Inner {
     version: watch::Sender<u64>,
 }
 
+/// How long a watch that failed waits.
+const AGAIN: Duration = Duration::from_millis(20);
+
 impl Board {
     pub(crate) fn new() -> Self {
         Self(Arc::new(Inner {
@@ -157,7 +160,13 @@ impl Board {
                     self.change(|seen| seen.objects.entry(kind.kind).or_default().remove(&key));
                 }
                 Ok(None) => return,
-                Err(error) => tracing::debug!(kind = kind.kind, %error, "watch"),
+                Err(error) => {
+                    tracing::debug!(kind = kind.kind, %error, "watch");
+                    // At the end of the program every request fails at once. A task that
+                    // never waits could not be ended then, and the program neither.
+                    tokio::task::yield_now().await;
+                    tokio::time::sleep(AGAIN).await;
+                }
             }
         }
     }
