@@ -3,7 +3,9 @@
 mod board;
 mod end;
 mod judge;
+mod lane;
 mod life;
+mod parts;
 pub(crate) mod plugins;
 mod process;
 mod run;

@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::board::Board;
+use super::lane::Lane;
 use super::show::{Layout, Show};
 use super::stage::{Stage, Stuck};
 use super::stream::{self, Inlet, RING};
@@ -151,7 +152,7 @@ impl Plan {
             ),
         };
         Ok(Options {
-            flavor,
+            lane: Lane::played(flavor),
             kubelet_api,
             slots: self.slots(),
             driver,
@@ -219,12 +220,13 @@ pub(super) async fn run(args: Args) -> Result<ExitCode, Failure> {
     let show = Show::open(args.output, plan.layout(), args.record.as_deref(), began)?;
     let work = WorkDir::create(args.keep)?;
     let path = work.path().to_owned();
+    let [runtime, multus] = options.lane.words();
     show.head(
         &plan.title(),
         &[
-            options.flavor.to_string(),
+            runtime,
             format!("kubelet DRA {}", options.kubelet_api),
-            "Multus (recorded)".into(),
+            multus,
             format!("node {NODE}"),
         ],
     );

@@ -106,16 +106,12 @@ impl<'a> Stage<'a> {
                     &kill.container,
                     kill.code,
                 );
-                killed
-                    .await
-                    .map_err(|error| Stuck::Failed(error.to_string()))?;
+                killed.await.map_err(Stuck::Failed)?;
             }
             Action::KillSandbox(pod) => {
                 let (namespace, name) = split(pod);
                 let killed = self.world.runtime.kill_sandbox(&namespace, &name);
-                killed
-                    .await
-                    .map_err(|error| Stuck::Failed(error.to_string()))?;
+                killed.await.map_err(Stuck::Failed)?;
             }
             Action::DeletePod(pod) => {
                 self.world.delete(&kind::POD, &pod_key(pod), false).await?;
@@ -133,20 +129,17 @@ impl<'a> Stage<'a> {
             }
             Action::StartDriver(_) => self.world.start_driver()?,
             Action::RestartKubelet(_) => self.world.restart_kubelet().await?,
-            Action::StopMultus(_) => {
-                if let Some(multus) = self.world.multus.take() {
-                    multus.stop().await;
-                }
-            }
-            Action::StartMultus(_) => self.world.start_multus().await?,
+            Action::StopMultus(_) => self.world.multus.go().await,
+            Action::StartMultus(_) => self.world.multus.come().await?,
             Action::FailMultus(fail) => {
-                if let Some(multus) = &self.world.multus {
-                    let command = match fail.command {
-                        CniCommand::Add => Command::Add,
-                        CniCommand::Del => Command::Del,
-                    };
-                    multus.faults().fail_next(fail.times, command, &fail.error);
-                }
+                let command = match fail.command {
+                    CniCommand::Add => Command::Add,
+                    CniCommand::Del => Command::Del,
+                };
+                let multus = &self.world.multus;
+                multus
+                    .fail_next(fail.times, command, &fail.error)
+                    .map_err(Stuck::Failed)?;
             }
         }
         Ok(())

@@ -145,7 +145,7 @@ impl<'a> Watched<'a> {
         let runtime = &self.world.runtime;
         match runtime.kill_container(namespace, name, container, 1).await {
             Ok(()) => self.say(format!("container {container} of {namespace}/{name} dies")),
-            Err(error) => self.say(error.to_string()),
+            Err(error) => self.say(error),
         }
     }
 
@@ -169,14 +169,10 @@ impl<'a> Watched<'a> {
             // The other steps have no other side that could refuse them.
             _ => (Step::CniAdd, Command::Add),
         };
-        match &self.world.multus {
-            Some(multus) => {
-                multus
-                    .faults()
-                    .fail_next(1, command, "a fault was injected");
-                format!("Multus will refuse the next {step}")
-            }
-            None => "Multus does not run".into(),
+        let multus = &self.world.multus;
+        match multus.fail_next(1, command, "a fault was injected") {
+            Ok(()) => format!("Multus will refuse the next {step}"),
+            Err(why) => why,
         }
     }
 

@@ -9,18 +9,18 @@ use kube::core::Status;
 use ndra_core::event::Recorder;
 use ndra_core::gate::{Gate, GateKeeper};
 use ndra_mock_apiserver::ApiServer;
-use ndra_mock_cri::Runtime;
 use ndra_mock_kubelet::{Kubelet, PluginStatus};
-use ndra_mock_multus::Multus;
 use serde_json::{Value, json};
 use tokio_util::task::AbortOnDropHandle;
 
+use super::KubeletApi;
 use super::board::Board;
+use super::lane::Lane;
+use super::parts::{Network, NodeMultus, NodeRuntime, Setting, part};
 use super::plugins::Plugins;
 use super::process::DriverProcess;
 use super::stream::Inlet;
 use super::workdir::WorkDir;
-use super::{Flavor, KubeletApi};
 use crate::failure::Failure;
 use crate::manifest::{Kind, Object, kind};
 use crate::problem::Problem;
@@ -33,7 +33,7 @@ pub(crate) const DRIVER: &str = "dra.networking";
 /// How a world is made.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
-    pub(crate) flavor: Flavor,
+    pub(crate) lane: Lane,
     pub(crate) kubelet_api: KubeletApi,
     /// Devices that the driver publishes.
     pub(crate) slots: usize,
@@ -57,15 +57,14 @@ pub(crate) struct World {
     pub(crate) board: Board,
     pub(crate) inlet: Inlet,
     pub(crate) client: kube::Client,
-    pub(crate) runtime: Runtime,
-    pub(crate) multus: Option<Multus>,
+    pub(crate) runtime: NodeRuntime,
+    pub(crate) multus: NodeMultus,
     pub(crate) kubelet: Option<Kubelet>,
     pub(crate) driver: Option<DriverProcess>,
     /// Whoever holds steps back takes it for that time.
     pub(crate) gates: Option<GateKeeper>,
     pub(crate) plugins: Plugins,
-    /// Multus's answers, kept over its restarts.
-    pub(crate) network: ndra_mock_multus::State,
+    pub(crate) network: Network,
     api: ApiServer,
     recorder: Recorder,
     gate: Gate,
@@ -76,10 +75,6 @@ pub(crate) struct World {
     /// Reflect objects; held, not read.
     followers: Vec<AbortOnDropHandle<()>>,
     _files: Box<dyn Send>,
-}
-
-fn part<E: std::fmt::Display>(name: &str) -> impl Fn(E) -> Failure {
-    move |error| Failure::run(format!("the mock {name} did not start: {error}"), "")
 }
 
 impl World {
@@ -106,19 +101,18 @@ impl World {
         } else {
             (Gate::default(), None)
         };
-        let network = ndra_mock_multus::State::default();
-        let plugins = Plugins::start(&work, network.clone())?;
-        let runtime = Runtime::start(ndra_mock_cri::Config {
-            socket: work.socket("cri"),
-            cdi_dirs: vec![work.at("cdi")],
-            state_dir: work.at("cri"),
-            netns_dir: work.at("netns"),
-            flavor: options.flavor.into(),
-            recorder: recorder.clone(),
-            gate: gate.clone(),
-        })
-        .await
-        .map_err(part("container runtime"))?;
+        let network = Network::new(options.lane.network);
+        let plugins = Plugins::start(&work, network.state())?;
+        let runtime = NodeRuntime::start(
+            &options.lane.runtime,
+            Setting {
+                work: &work,
+                recorder: recorder.clone(),
+                gate: gate.clone(),
+            },
+        )
+        .await?;
+        let multus = NodeMultus::start(options.lane.multus, &work, &client, &network).await?;
         let followers = board.follow(&client);
         let mut world = Self {
             options,
@@ -127,7 +121,7 @@ impl World {
             inlet,
             client,
             runtime,
-            multus: None,
+            multus,
             kubelet: None,
             driver: None,
             gates,
@@ -144,7 +138,6 @@ impl World {
         };
         // The slowest to start: a process of its own.
         world.start_driver()?;
-        world.start_multus().await?;
         world.ground(objects).await?;
         world.start_kubelet().await?;
         world.ready().await?;
@@ -258,8 +251,8 @@ impl World {
             ("hook-arg", "hook".into()),
             ("callback-socket", work.socket("hook")),
             ("events-socket", work.socket("events")),
-            ("cri-socket", work.socket("cri")),
-            ("multus-socket", work.socket("multus")),
+            ("cri-socket", self.runtime.socket().to_owned()),
+            ("multus-socket", self.multus.socket().to_owned()),
             ("cni-path", work.plugins()),
             ("cni-cache-dir", work.at("cni/cache")),
         ]
@@ -287,18 +280,6 @@ impl World {
         Ok(flags)
     }
 
-    /// Starts Multus, over what it did before.
-    pub(crate) async fn start_multus(&mut self) -> Result<(), Failure> {
-        let multus = Multus::start(ndra_mock_multus::Config {
-            state: self.network.clone(),
-            ..ndra_mock_multus::Config::new(self.work.socket("multus"), self.client.clone())
-        })
-        .await
-        .map_err(part("Multus"))?;
-        self.multus = Some(multus);
-        Ok(())
-    }
-
     /// Ends the kubelet and starts another.
     pub(crate) async fn restart_kubelet(&mut self) -> Result<(), Failure> {
         if let Some(kubelet) = self.kubelet.take() {
@@ -318,7 +299,7 @@ impl World {
             node: NODE.into(),
             client: self.client.clone(),
             registry: self.work.at("reg"),
-            cri: self.work.socket("cri"),
+            cri: self.runtime.socket().to_owned(),
             checkpoint: self.work.at("kubelet/dra_manager_state"),
             versions: match self.options.kubelet_api {
                 KubeletApi::V1 => vec![
@@ -424,9 +405,7 @@ impl World {
         if let Some(kubelet) = self.kubelet.take() {
             kubelet.stop().await;
         }
-        if let Some(multus) = self.multus.take() {
-            multus.stop().await;
-        }
+        self.multus.go().await;
         self.runtime.stop().await;
         self.followers.clear();
         self.api.stop().await;

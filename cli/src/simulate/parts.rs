@@ -1,0 +1,17 @@
+//! The parts of a run's node that come in more than one kind, each behind one face: the
+//! world starts them, strikes them and looks at them without knowing the kind.
+
+mod multus;
+mod network;
+mod runtime;
+
+pub(crate) use multus::NodeMultus;
+pub(crate) use network::Network;
+pub(crate) use runtime::{NodeRuntime, Setting};
+
+use crate::failure::Failure;
+
+/// Says which part did not start.
+pub(super) fn part<E: std::fmt::Display>(name: &str) -> impl Fn(E) -> Failure {
+    move |error| Failure::run(format!("the mock {name} did not start: {error}"), "")
+}
