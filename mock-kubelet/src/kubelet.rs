@@ -15,6 +15,7 @@ use crate::cri::Runtime;
 use crate::node::{Node, Tasks};
 use crate::plugin::{self, Plugin, Plugins};
 use crate::pod;
+use crate::register;
 
 /// Why a kubelet did not start.
 #[derive(Debug, thiserror::Error)]
@@ -104,6 +105,7 @@ impl Kubelet {
             events,
             tasks,
         });
+        node.tasks.spawn(register::register(node.clone()));
         node.tasks.spawn(plugin::register_all(
             node.clone(),
             config.registry,

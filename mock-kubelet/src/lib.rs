@@ -7,6 +7,7 @@
 //! | `claim` | prepares and unprepares claims, keeps the checkpoint |
 //! | `pod` | one worker a pod: sandbox, containers, status, teardown |
 //! | `cri` | the runtime's calls |
+//! | `register` | makes the Node |
 //!
 //! Behaviour and messages follow Kubernetes 1.36 (`pkg/kubelet/pluginmanager`,
 //! `pkg/kubelet/cm/dra`, `pkg/kubelet/kuberuntime`).
@@ -19,6 +20,7 @@ mod kubelet;
 mod node;
 mod plugin;
 mod pod;
+mod register;
 
 pub use claim::{CheckpointError, PreparedClaim, PreparedDevice};
 pub use config::{ApiVersion, Config, Timing};

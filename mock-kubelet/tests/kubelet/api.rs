@@ -56,6 +56,10 @@ impl Store {
         self.objects.get(&key("pods", "ns", name))
     }
 
+    pub fn node(&self, name: &str) -> Option<&Value> {
+        self.objects.get(&key("nodes", "", name))
+    }
+
     /// `TYPE REASON xCOUNT fieldPath: message` of each event about this pod.
     pub fn events(&self, pod: &str) -> Vec<String> {
         let mut events: Vec<_> = self
@@ -194,6 +198,24 @@ impl Api {
                     stored = store.put("ADDED", key(collection, namespace, &name), body);
                 });
                 reply(201, stored)
+            }
+            (&Method::POST, [collection]) => {
+                let name = body["metadata"]["name"].as_str().unwrap().to_owned();
+                let key = key(collection, "", &name);
+                let mut stored = None;
+                self.0.send_if_modified(|store| {
+                    let free = !store.objects.contains_key(&key);
+                    if free {
+                        stored = Some(store.put("ADDED", key, body));
+                    } else {
+                        store.refused.push(body);
+                    }
+                    true
+                });
+                match stored {
+                    Some(object) => reply(201, object),
+                    None => reply(409, failure(409, "AlreadyExists", "it is there")),
+                }
             }
             (&Method::PATCH, ["namespaces", namespace, collection, name, ..]) => {
                 let mut answer = None;

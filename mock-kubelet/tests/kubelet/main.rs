@@ -8,6 +8,7 @@ mod claims;
 mod cri;
 mod driver;
 mod ends;
+mod node;
 mod pods;
 mod registration;
 mod restart;
