@@ -3,7 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use crate::object;
-use crate::resource::{CLAIMS, EVENTS, NAMESPACES, PODS, Resource, TEMPLATES};
+use crate::resource::{
+    CLAIMS, DEPLOYMENTS, EVENTS, NAMESPACES, PODS, REPLICA_SETS, Resource, TEMPLATES,
+};
 
 /// Completes an object that is being created.
 pub(crate) fn created(resource: &Resource, object: &mut Value) {
@@ -47,6 +49,9 @@ pub(crate) fn created(resource: &Resource, object: &mut Value) {
 
 /// Completes an object that is being changed.
 pub(crate) fn updated(resource: &Resource, object: &mut Value) {
+    if resource.is(&DEPLOYMENTS) || resource.is(&REPLICA_SETS) {
+        workload(resource, object::child(object, "spec"));
+    }
     let claim_spec = if resource.is(&CLAIMS) {
         object.get_mut("spec")
     } else if resource.is(&TEMPLATES) {
@@ -96,18 +101,53 @@ fn device_request(request: &mut Map<String, Value>) {
     }
 }
 
+fn workload(resource: &Resource, spec: &mut Map<String, Value>) {
+    fill(spec, &json!({ "replicas": 1 }));
+    if resource.is(&DEPLOYMENTS) {
+        let defaults = json!({
+            "strategy": { "type": "RollingUpdate" },
+            "revisionHistoryLimit": 10,
+            "progressDeadlineSeconds": 600,
+        });
+        fill(spec, &defaults);
+        if let Some(Value::Object(strategy)) = spec.get_mut("strategy")
+            && strategy
+                .get("type")
+                .is_some_and(|kind| kind == "RollingUpdate")
+        {
+            fill(strategy, &json!({ "rollingUpdate": {} }));
+            if let Some(Value::Object(bounds)) = strategy.get_mut("rollingUpdate") {
+                fill(
+                    bounds,
+                    &json!({ "maxUnavailable": "25%", "maxSurge": "25%" }),
+                );
+            }
+        }
+    }
+    let template = spec.entry("template").or_insert_with(|| json!({}));
+    template_spec(object::child(template, "spec"));
+}
+
 fn pod_spec(spec: &mut Map<String, Value>) {
+    let defaults = json!({
+        "serviceAccountName": "default",
+        "serviceAccount": "default",
+        "enableServiceLinks": true,
+        "preemptionPolicy": "PreemptLowerPriority",
+        "priority": 0,
+    });
+    fill(spec, &defaults);
+    template_spec(spec);
+}
+
+/// What a template has already; the rest is filled in for each pod.
+fn template_spec(spec: &mut Map<String, Value>) {
     let defaults = json!({
         "restartPolicy": "Always",
         "terminationGracePeriodSeconds": 30,
         "dnsPolicy": "ClusterFirst",
-        "serviceAccountName": "default",
-        "serviceAccount": "default",
         "securityContext": {},
         "schedulerName": "default-scheduler",
-        "enableServiceLinks": true,
-        "preemptionPolicy": "PreemptLowerPriority",
-        "priority": 0,
     });
     fill(spec, &defaults);
     for group in ["initContainers", "containers"] {

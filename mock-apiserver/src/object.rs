@@ -59,6 +59,12 @@ pub(crate) fn as_map(value: &mut Value) -> &mut Map<String, Value> {
     }
 }
 
+/// The metadata of an object, as a value.
+pub(crate) fn metadata_value(object: &mut Value) -> &mut Value {
+    metadata(object);
+    &mut object["metadata"]
+}
+
 pub(crate) fn metadata(object: &mut Value) -> &mut Map<String, Value> {
     child(object, "metadata")
 }

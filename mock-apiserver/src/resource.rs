@@ -172,15 +172,41 @@ pub(crate) static NETWORK_ATTACHMENTS: Resource = Resource {
     ..BASE
 };
 
+const APPS: Resource = Resource {
+    group: "apps",
+    status: true,
+    generation: true,
+    ..BASE
+};
+
+pub(crate) static DEPLOYMENTS: Resource = Resource {
+    plural: "deployments",
+    singular: "deployment",
+    kind: "Deployment",
+    short_names: &["deploy"],
+    table: 9,
+    ..APPS
+};
+pub(crate) static REPLICA_SETS: Resource = Resource {
+    plural: "replicasets",
+    singular: "replicaset",
+    kind: "ReplicaSet",
+    short_names: &["rs"],
+    table: 10,
+    ..APPS
+};
+
 /// Number of object tables the store keeps.
-pub(crate) const TABLES: usize = 9;
+pub(crate) const TABLES: usize = 11;
 
 /// All served kinds, in the order discovery lists them.
-pub(crate) static ALL: [&Resource; 10] = [
+pub(crate) static ALL: [&Resource; 12] = [
     &EVENTS,
     &NAMESPACES,
     &NODES,
     &PODS,
+    &DEPLOYMENTS,
+    &REPLICA_SETS,
     &EVENTS_V1,
     &CLASSES,
     &CLAIMS,

@@ -156,7 +156,7 @@ async fn bad_requests_get_good_answers() {
     GET /apis/resource.k8s.io/v1/namespaces/default/resourceclaims?watch=1&sendInitialEvents=true: 422 ListOptions.meta.k8s.io "" is invalid: sendInitialEvents: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan
     POST /apis/resource.k8s.io/v1/resourceclaims: 405 the server does not allow this method on the requested resource
     GET /apis/apps/v1/statefulsets: 404 the server could not find the requested resource
-    GET /apis/apps/v1: 404 the server could not find the requested resource
+    GET /apis/apps/v1: 200 
     GET /../../etc/passwd: 404 the server could not find the requested resource
     TRACE /api/v1/pods: 405 the server does not allow this method on the requested resource
     "#);

@@ -1,8 +1,10 @@
 //! The part of scheduler and controllers: one task that reacts to each change.
 
 mod claims;
+mod deployments;
 mod garbage;
 mod pods;
+mod replicas;
 mod report;
 mod schedule;
 mod templates;
@@ -15,7 +17,7 @@ use serde_json::Value;
 pub(crate) use schedule::bind;
 
 use crate::object::{self, text};
-use crate::resource::{CLAIMS, CLASSES, NODES, PODS, SLICES, TEMPLATES};
+use crate::resource::{CLAIMS, CLASSES, DEPLOYMENTS, NODES, PODS, REPLICA_SETS, SLICES, TEMPLATES};
 use crate::store::{Change, Happened, Store};
 
 /// Namespace and name.
@@ -33,6 +35,8 @@ fn key(object: &Value) -> Key {
 struct Work {
     pods: BTreeSet<Key>,
     claims: BTreeSet<Key>,
+    replica_sets: BTreeSet<Key>,
+    deployments: BTreeSet<Key>,
     /// UIDs of objects that are gone, with what they may have owned.
     gone: Vec<String>,
     /// Something changed that unscheduled pods may wait for.
@@ -73,6 +77,12 @@ impl Work {
         Work {
             pods: store.all(&PODS).iter().map(|pod| key(pod)).collect(),
             claims: store.all(&CLAIMS).iter().map(|claim| key(claim)).collect(),
+            replica_sets: store
+                .all(&REPLICA_SETS)
+                .iter()
+                .map(|set| key(set))
+                .collect(),
+            deployments: store.all(&DEPLOYMENTS).iter().map(|one| key(one)).collect(),
             gone: garbage::missing_owners(store),
             retry: true,
         }
@@ -87,6 +97,7 @@ impl Work {
             }
             if change.table == PODS.table {
                 work.pods.insert(key(object));
+                work.replica_sets.extend(replicas::of_pod(object));
                 for (_, claim) in pods::claim_names(object) {
                     work.claims
                         .extend(claim.map(|name| (object::namespace(object).to_owned(), name)));
@@ -102,6 +113,11 @@ impl Work {
                     .as_ref()
                     .is_some_and(|previous| allocated(previous));
                 work.retry |= was && (change.happened == Happened::Deleted || !allocated(object));
+            } else if change.table == REPLICA_SETS.table {
+                work.replica_sets.insert(key(object));
+                work.deployments.extend(deployments::of_set(object));
+            } else if change.table == DEPLOYMENTS.table {
+                work.deployments.insert(key(object));
             } else if change.table == TEMPLATES.table {
                 work.pods.extend(pods::waiting_for_template(store, object));
             } else {
@@ -120,6 +136,12 @@ impl Work {
         }
         for uid in &self.gone {
             garbage::collect(store, uid);
+        }
+        for key in &self.deployments {
+            deployments::sync(store, key);
+        }
+        for key in &self.replica_sets {
+            replicas::sync(store, key);
         }
         for key in &self.claims {
             claims::sync(store, key);

@@ -13,6 +13,14 @@ pub(super) enum List {
     Map(&'static [&'static str]),
 }
 
+/// Inside the template of a workload, the rules are a pod's.
+fn of_pods<'p, 't>(resource: &Resource, path: &'p [&'t str]) -> (&'static str, &'p [&'t str]) {
+    match (resource.kind, path) {
+        ("Deployment" | "ReplicaSet", ["spec", "template", rest @ ..]) => ("Pod", rest),
+        (kind, path) => (kind, path),
+    }
+}
+
 /// The shape of the list at `path`, whose list indices are left out, for server-side apply.
 pub(super) fn list(resource: &Resource, path: &[&str]) -> List {
     match path {
@@ -20,13 +28,15 @@ pub(super) fn list(resource: &Resource, path: &[&str]) -> List {
         ["metadata", "ownerReferences"] => return List::Map(&["uid"]),
         _ => {}
     }
-    match (resource.kind, path) {
+    let (kind, path) = of_pods(resource, path);
+    match (kind, path) {
         ("ResourceClaim", ["status", "devices"]) => {
             List::Map(&["device", "driver", "pool", "shareID"])
         }
         ("ResourceClaim", ["status", "devices", "conditions"]) => List::Map(&["type"]),
         ("ResourceClaim", ["status", "reservedFor"]) => List::Map(&["uid"]),
         ("Node", ["status", "conditions" | "addresses"]) => List::Map(&["type"]),
+        ("Deployment" | "ReplicaSet", ["status", "conditions"]) => List::Map(&["type"]),
         ("Node", ["spec", "podCIDRs"]) => List::Set,
         ("Pod", ["status", "conditions"]) => List::Map(&["type"]),
         ("Pod", ["status", "resourceClaimStatuses"]) => List::Map(&["name"]),
@@ -54,11 +64,12 @@ pub(super) fn list(resource: &Resource, path: &[&str]) -> List {
 /// Whether the map at `path` is one value for server-side apply.
 pub(super) fn is_atomic_map(resource: &Resource, path: &[&str]) -> bool {
     matches!(
-        (resource.kind, path),
+        of_pods(resource, path),
         ("ResourceClaim", ["status", "devices", "data"])
             | ("ResourceClaim", ["status", "allocation", "nodeSelector"])
             | ("ResourceSlice", ["spec", "nodeSelector"])
             | ("Pod", ["spec", "nodeSelector"])
+            | ("Deployment" | "ReplicaSet", ["spec", "selector"])
             | (_, ["metadata", "ownerReferences"])
             | ("Event", ["involvedObject" | "regarding" | "related"])
     )
@@ -81,9 +92,11 @@ pub(super) fn strategy(resource: &Resource, path: &[&str]) -> Strategy {
         ["metadata", "ownerReferences"] => return Strategy::MergeBy("uid"),
         _ => {}
     }
-    match (resource.kind, path) {
+    let (kind, path) = of_pods(resource, path);
+    match (kind, path) {
         ("ResourceClaim", ["status", "reservedFor"]) => Strategy::MergeBy("uid"),
         ("Node", ["status", "conditions" | "addresses"]) => Strategy::MergeBy("type"),
+        ("Deployment" | "ReplicaSet", ["status", "conditions"]) => Strategy::MergeBy("type"),
         ("Node", ["spec", "podCIDRs"]) => Strategy::Add,
         ("Pod", ["status", "conditions"]) => Strategy::MergeBy("type"),
         ("Pod", ["status", "resourceClaimStatuses"]) => Strategy::MergeBy("name"),

@@ -105,7 +105,7 @@ fn resources(group: &str, version: &str) -> Result<Value> {
         if !resource.short_names.is_empty() {
             info["shortNames"] = json!(resource.short_names);
         }
-        if resource.kind == "Pod" {
+        if matches!(resource.kind, "Pod" | "Deployment" | "ReplicaSet") {
             info["categories"] = json!(["all"]);
         }
         listed.push(info);

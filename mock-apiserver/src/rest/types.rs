@@ -1,6 +1,8 @@
 //! Whether the fields of an object have the types their kind gives them.
 
-use k8s_openapi::api::{core::v1 as core, events::v1 as events, resource::v1 as dra};
+use k8s_openapi::api::{
+    apps::v1 as apps, core::v1 as core, events::v1 as events, resource::v1 as dra,
+};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -15,6 +17,8 @@ pub(super) fn check(resource: &Resource, value: &Value) -> Result<()> {
         ("", "Node") => try_as::<core::Node>(resource, value),
         ("", "Namespace") => try_as::<core::Namespace>(resource, value),
         ("", "Event") => try_as::<core::Event>(resource, value),
+        ("apps", "Deployment") => try_as::<apps::Deployment>(resource, value),
+        ("apps", "ReplicaSet") => try_as::<apps::ReplicaSet>(resource, value),
         ("events.k8s.io", "Event") => try_as::<events::Event>(resource, value),
         ("resource.k8s.io", "ResourceClaim") => try_as::<dra::ResourceClaim>(resource, value),
         ("resource.k8s.io", "ResourceClaimTemplate") => {

@@ -41,6 +41,38 @@ impl LabelSelector {
         Ok(LabelSelector(requirements?))
     }
 
+    /// From an object's `LabelSelector`; `None` when it has no requirement or a wrong one.
+    pub(crate) fn of(selector: &Value) -> Option<LabelSelector> {
+        let mut requirements = Vec::new();
+        let labels = selector.get("matchLabels").and_then(Value::as_object);
+        for (key, value) in labels.into_iter().flatten() {
+            requirements.push(Requirement {
+                key: key.clone(),
+                test: Test::In(vec![value.as_str()?.to_owned()]),
+            });
+        }
+        let expressions = selector.get("matchExpressions").and_then(Value::as_array);
+        for expression in expressions.into_iter().flatten() {
+            let values = || -> Option<Vec<String>> {
+                let values = expression.get("values")?.as_array()?.iter();
+                values
+                    .map(|value| Some(value.as_str()?.to_owned()))
+                    .collect()
+            };
+            requirements.push(Requirement {
+                key: expression.get("key")?.as_str()?.to_owned(),
+                test: match expression.get("operator")?.as_str()? {
+                    "In" => Test::In(values()?),
+                    "NotIn" => Test::NotIn(values()?),
+                    "Exists" => Test::Exists,
+                    "DoesNotExist" => Test::Absent,
+                    _ => return None,
+                },
+            });
+        }
+        (!requirements.is_empty()).then_some(LabelSelector(requirements))
+    }
+
     pub(crate) fn matches(&self, labels: &Value) -> bool {
         self.0.iter().all(|requirement| {
             let value = labels.get(&requirement.key).and_then(Value::as_str);

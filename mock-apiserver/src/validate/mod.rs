@@ -8,6 +8,7 @@ mod meta;
 mod names;
 mod pod;
 mod slice;
+mod workload;
 
 use std::fmt;
 
@@ -15,7 +16,9 @@ use serde_json::{Value, json};
 
 use crate::error::{ApiError, Result};
 use crate::object;
-use crate::resource::{CLAIMS, CLASSES, PODS, Resource, SLICES, TEMPLATES};
+use crate::resource::{
+    CLAIMS, CLASSES, DEPLOYMENTS, PODS, REPLICA_SETS, Resource, SLICES, TEMPLATES,
+};
 
 /// One broken rule.
 #[derive(Debug, Clone, PartialEq)]
@@ -204,6 +207,8 @@ pub(crate) fn created(resource: &Resource, new: &Value) -> Result<()> {
         class::spec(&mut errors, object::at(new, &["spec"]));
     } else if resource.is(&PODS) {
         pod::spec(&mut errors, new);
+    } else if resource.is(&DEPLOYMENTS) || resource.is(&REPLICA_SETS) {
+        workload::spec(&mut errors, new);
     }
     finish(resource, new, errors)
 }
@@ -229,6 +234,8 @@ pub(crate) fn updated(resource: &Resource, old: &Value, new: &Value) -> Result<(
         class::spec(&mut errors, object::at(new, &["spec"]));
     } else if resource.is(&PODS) {
         pod::updated(&mut errors, old, new);
+    } else if resource.is(&DEPLOYMENTS) || resource.is(&REPLICA_SETS) {
+        workload::updated(&mut errors, old, new);
     }
     finish(resource, new, errors)
 }

@@ -6,11 +6,15 @@ use super::{Errors, FieldError, names, quoted, set};
 use crate::object::{at, list, text};
 
 pub(super) fn spec(errors: &mut Errors, new: &Value) {
-    let spec = at(new, &["spec"]);
+    template(errors, "spec", at(new, &["spec"]));
+}
+
+/// The rules for a pod's `spec`, which stands at `root`.
+pub(super) fn template(errors: &mut Errors, root: &str, spec: &Value) {
     let claims = list(spec, &["resourceClaims"]);
     set(
         errors,
-        "spec.resourceClaims",
+        &format!("{root}.resourceClaims"),
         claims,
         None,
         |claim| quoted(claim, "name"),
@@ -42,13 +46,13 @@ pub(super) fn spec(errors: &mut Errors, new: &Value) {
         },
     );
     if list(spec, &["containers"]).is_empty() {
-        errors.push(FieldError::required("spec.containers", ""));
+        errors.push(FieldError::required(&format!("{root}.containers"), ""));
     }
     let declared: Vec<&str> = claims.iter().map(|claim| text(claim, &["name"])).collect();
     let mut seen = Vec::new();
     for group in ["initContainers", "containers"] {
         for (index, container) in list(spec, &[group]).iter().enumerate() {
-            let path = format!("spec.{group}[{index}]");
+            let path = format!("{root}.{group}[{index}]");
             let name = text(container, &["name"]);
             if name.is_empty() {
                 errors.push(FieldError::required(&format!("{path}.name"), ""));

@@ -40,6 +40,8 @@ pub(crate) fn resource(kind: &str) -> ApiResource {
         "ResourceSlice" => ("resource.k8s.io", "resourceslices"),
         "DeviceClass" => ("resource.k8s.io", "deviceclasses"),
         "NetworkAttachmentDefinition" => ("k8s.cni.cncf.io", "network-attachment-definitions"),
+        "Deployment" => ("apps", "deployments"),
+        "ReplicaSet" => ("apps", "replicasets"),
         "Pod" => ("", "pods"),
         "Node" => ("", "nodes"),
         "Event" => ("", "events"),

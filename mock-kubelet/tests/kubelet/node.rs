@@ -20,7 +20,10 @@ async fn the_kubelet_makes_its_node_and_leaves_one_that_is_there() {
         .until("the node", |store| store.node("node-a").is_some())
         .await;
     let made = bed.api.0.borrow().node("node-a").unwrap().clone();
-    assert_eq!(made["metadata"]["labels"]["kubernetes.io/hostname"], "node-a");
+    assert_eq!(
+        made["metadata"]["labels"]["kubernetes.io/hostname"],
+        "node-a"
+    );
     kubelet.stop().await;
 
     // Another finds it, and changes nothing.
