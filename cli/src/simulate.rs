@@ -1,6 +1,7 @@
 //! `ndra simulate`: the driver and the whole node around it, run through the lives of pods.
 
 mod board;
+mod deployment;
 mod end;
 mod judge;
 mod lane;

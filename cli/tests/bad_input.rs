@@ -98,13 +98,14 @@ fn files() {
     × standard input:1: unclosed bracket '['
     help: correct the YAML (or JSON) there
     ");
-    insta::assert_snapshot!(refused(&["simulate", "-"], CLAIM), @r"
+    insta::assert_snapshot!(refused(&["simulate", "-"], CLAIM), @"
     × standard input:2: ResourceClaim default/net:
     │ spec.devices.config[0].opaque.parameters: the parameters are not an object
     │ but a string
     help: write {apiVersion: dra.networking/v1alpha1, kind: CNIConfig, …}
     × -: holds no Pod: there is nothing to run
-    help: add a Pod that uses the claim; `ndra validate` checks claims alone
+    help: add a Pod or a Deployment that uses the claim; `ndra validate` checks
+          claims alone
     ");
 }
 

@@ -29,6 +29,10 @@ const fn kind(
 
 /// Pods.
 pub(crate) static POD: Kind = kind("", "Pod", "pods", true);
+/// Pods of one template, replaced step by step.
+pub(crate) static DEPLOYMENT: Kind = kind("apps", "Deployment", "deployments", true);
+/// What a Deployment makes for each of its templates.
+pub(crate) static REPLICA_SET: Kind = kind("apps", "ReplicaSet", "replicasets", true);
 /// Nodes.
 pub(crate) static NODE: Kind = kind("", "Node", "nodes", false);
 /// Namespaces.
@@ -53,7 +57,16 @@ pub(crate) static NETWORK: Kind = kind(
 );
 
 /// Those a manifest may hold. Events and slices are written by the node's own parts.
-static IN_MANIFESTS: [&Kind; 7] = [&POD, &NODE, &NAMESPACE, &CLAIM, &TEMPLATE, &CLASS, &NETWORK];
+static IN_MANIFESTS: [&Kind; 8] = [
+    &POD,
+    &DEPLOYMENT,
+    &NODE,
+    &NAMESPACE,
+    &CLAIM,
+    &TEMPLATE,
+    &CLASS,
+    &NETWORK,
+];
 
 impl Kind {
     /// `v1` or `resource.k8s.io/v1`.

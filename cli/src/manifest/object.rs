@@ -140,7 +140,7 @@ fn known_kind(place: &Place, value: &Value) -> Result<&'static Kind, Problem> {
         Problem::new(
             place.clone(),
             format!("`{}` is no kind that ndra knows", short(name)),
-            format!("it knows {}; put workloads into Pods", Kind::names()),
+            format!("it knows {}; put other workloads into Pods", Kind::names()),
         )
         .field("kind")
     })?;

@@ -63,9 +63,9 @@ fn kinds_and_versions_are_checked() {
     a.yaml:1: apiVersion: is missing
       → every Kubernetes object has apiVersion and kind
     ");
-    insta::assert_snapshot!(words("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}"), @r"
-    a.yaml:1: kind: `Deployment` is no kind that ndra knows
-      → it knows Pod, Node, Namespace, ResourceClaim, ResourceClaimTemplate, DeviceClass, NetworkAttachmentDefinition; put workloads into Pods
+    insta::assert_snapshot!(words("apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: a}"), @"
+    a.yaml:1: kind: `StatefulSet` is no kind that ndra knows
+      → it knows Pod, Deployment, Node, Namespace, ResourceClaim, ResourceClaimTemplate, DeviceClass, NetworkAttachmentDefinition; put other workloads into Pods
     ");
     insta::assert_snapshot!(
         words("apiVersion: resource.k8s.io/v1alpha3\nkind: ResourceClaim\nmetadata: {name: a}"), @r"

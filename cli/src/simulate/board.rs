@@ -119,7 +119,15 @@ impl Board {
 
     /// Follows every kind that a run looks at, until the handles are dropped.
     pub(crate) fn follow(&self, client: &kube::Client) -> Vec<AbortOnDropHandle<()>> {
-        [&kind::POD, &kind::CLAIM, &kind::EVENT, &kind::SLICE]
+        let kinds = [
+            &kind::POD,
+            &kind::DEPLOYMENT,
+            &kind::REPLICA_SET,
+            &kind::CLAIM,
+            &kind::EVENT,
+            &kind::SLICE,
+        ];
+        kinds
             .into_iter()
             .map(|kind| {
                 let board = self.clone();

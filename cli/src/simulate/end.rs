@@ -99,7 +99,7 @@ async fn delete_objects(world: &World) -> Result<(), String> {
         Failure::Run(trouble) => trouble.to_string(),
         Failure::Input(problems) => problems.iter().map(ToString::to_string).collect(),
     };
-    for kind in [&kind::POD, &kind::CLAIM] {
+    for kind in [&kind::DEPLOYMENT, &kind::POD, &kind::CLAIM] {
         let keys: Vec<String> = world.board.look(|seen| {
             seen.objects(kind)
                 .filter(|(_, object)| !owned(object))

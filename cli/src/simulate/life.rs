@@ -9,6 +9,7 @@ use ndra_core::event::{Event, Phase, Step};
 use serde_json::Value;
 
 use super::board::Seen;
+use super::deployment;
 use super::world::World;
 use crate::failure::Failure;
 use crate::manifest::{Object, kind};
@@ -28,9 +29,8 @@ pub(crate) async fn run(
     copies: u16,
     parallel: u16,
 ) -> Result<Vec<String>, Failure> {
-    let (own, shared): (Vec<&Object>, Vec<&Object>) = objects
-        .iter()
-        .partition(|object| object.kind == &kind::POD || object.kind == &kind::CLAIM);
+    let (own, shared): (Vec<&Object>, Vec<&Object>) =
+        objects.iter().partition(|object| is_own(object));
     create_shared(world, &shared).await?;
     let lives = stream::iter(1..=copies).map(|number| {
         let copy = copy(&own, (copies > 1).then_some(number));
@@ -42,6 +42,11 @@ pub(crate) async fn run(
         failures.extend(life?);
     }
     Ok(failures)
+}
+
+/// Whether every copy has one of its own.
+fn is_own(object: &Object) -> bool {
+    [&kind::POD, &kind::DEPLOYMENT, &kind::CLAIM].contains(&object.kind)
 }
 
 /// Creates what all copies use.
@@ -71,7 +76,12 @@ pub(super) fn copy(objects: &[&Object], number: Option<u16>) -> Vec<Object> {
         .iter()
         .map(|object| {
             let mut copy = object.renamed(format!("{}-{number}", object.name));
-            let entries = copy.value.pointer_mut("/spec/resourceClaims");
+            let spec = if object.kind == &kind::DEPLOYMENT {
+                "/spec/template/spec/resourceClaims"
+            } else {
+                "/spec/resourceClaims"
+            };
+            let entries = copy.value.pointer_mut(spec);
             for entry in entries.and_then(Value::as_array_mut).into_iter().flatten() {
                 let name = entry.get("resourceClaimName").and_then(Value::as_str);
                 if let Some(name) = name.filter(|name| claims.contains(name)) {
@@ -85,21 +95,28 @@ pub(super) fn copy(objects: &[&Object], number: Option<u16>) -> Vec<Object> {
 
 async fn one(world: &World, objects: &[Object]) -> Result<Vec<String>, Failure> {
     let of_kind = |wanted| objects.iter().filter(move |object| object.kind == wanted);
-    for object in of_kind(&kind::CLAIM).chain(of_kind(&kind::POD)) {
-        world.create(object).await?;
+    for kind in [&kind::CLAIM, &kind::POD, &kind::DEPLOYMENT] {
+        for object in of_kind(kind) {
+            world.create(object).await?;
+        }
     }
     let mut failures = Vec::new();
     for pod in of_kind(&kind::POD) {
         failures.extend(ready(world, &pod.key()).await.err());
     }
-    for kind in [&kind::POD, &kind::CLAIM] {
+    for deployment in of_kind(&kind::DEPLOYMENT) {
+        failures.extend(deployment::ready(world, deployment).await);
+    }
+    for kind in [&kind::DEPLOYMENT, &kind::POD, &kind::CLAIM] {
         let keys: Vec<String> = of_kind(kind).map(Object::key).collect();
         for key in &keys {
             world.delete(kind, key, false).await?;
         }
         let gone = |seen: &Seen| {
             let left = keys.iter().any(|key| seen.object(kind, key).is_some());
-            (!left).then_some(())
+            let made = kind == &kind::DEPLOYMENT
+                && (keys.iter()).any(|key| !deployment::pods(seen, key).is_empty());
+            (!left && !made).then_some(())
         };
         if world
             .board
@@ -119,7 +136,7 @@ async fn one(world: &World, objects: &[Object]) -> Result<Vec<String>, Failure> 
 }
 
 /// Waits until the pod runs and its claims' status says so.
-async fn ready(world: &World, key: &str) -> Result<(), String> {
+pub(super) async fn ready(world: &World, key: &str) -> Result<(), String> {
     let look = |seen: &Seen| state(seen, key);
     let limit = world.options.timeout;
     let first = UNSCHEDULABLE.min(limit);

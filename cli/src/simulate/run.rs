@@ -17,9 +17,9 @@ use super::stream::{self, Inlet, RING};
 use super::watched::Watched;
 use super::workdir::{self, WorkDir};
 use super::world::{NODE, Options, World};
-use super::{Args, Flavor, KubeletApi, end, judge, life};
+use super::{Args, Flavor, KubeletApi, deployment, end, judge, life};
 use crate::failure::{Failure, tell};
-use crate::manifest::{self, Object, kind};
+use crate::manifest::{self, Object};
 use crate::problem::{Place, Problem, Problems};
 use crate::report::Outcome;
 use crate::scenario::{Action, Scenario};
@@ -63,11 +63,11 @@ impl Plan {
             (names.join(", "), manifest::load(&args.files)?)
         };
         let mut problems = validate::check(&objects, &Rules::default());
-        if !objects.iter().any(|object| object.kind == &kind::POD) {
+        if objects.iter().map(deployment::replicas).sum::<usize>() == 0 {
             problems.push(Problem::new(
                 Place::file(&title),
                 "holds no Pod: there is nothing to run",
-                "add a Pod that uses the claim; `ndra validate` checks claims alone",
+                "add a Pod or a Deployment that uses the claim; `ndra validate` checks claims alone",
             ));
         }
         if problems.iter().any(Problem::is_error) {
@@ -102,11 +102,7 @@ impl Plan {
     }
 
     fn pods(&self) -> usize {
-        let pods = self
-            .objects()
-            .iter()
-            .filter(|o| o.kind == &kind::POD)
-            .count();
+        let pods: usize = self.objects().iter().map(deployment::replicas).sum();
         match self {
             Self::Pods { copies, .. } => pods * usize::from(*copies),
             Self::Scenario(_) => pods,
@@ -132,7 +128,7 @@ impl Plan {
         };
         let devices: usize = self.objects().iter().map(devices).sum();
         // Templates make a claim for every pod.
-        let devices = devices.max(1) * self.objects().len().max(1);
+        let devices = devices.max(1) * self.objects().len().max(self.pods()).max(1);
         (devices * together).clamp(SLOTS, 4096)
     }
 

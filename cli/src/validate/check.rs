@@ -29,6 +29,7 @@ pub(crate) fn check(objects: &[Object], rules: &Rules) -> Vec<Problem> {
             }),
             "NetworkAttachmentDefinition" => network(object, rules),
             "Pod" => pod(object, &known),
+            "Deployment" => deployment(object, &known),
             _ => Vec::new(),
         };
         problems.extend(found);
@@ -138,6 +139,22 @@ fn network(object: &Object, rules: &Rules) -> Vec<Problem> {
             })
             .collect(),
     }
+}
+
+/// The pods of a Deployment are checked as their template has them.
+fn deployment(object: &Object, known: &Known<'_>) -> Vec<Problem> {
+    let mut of_pods = object.clone();
+    of_pods.value = object
+        .value
+        .pointer("/spec/template")
+        .cloned()
+        .unwrap_or_default();
+    let mut problems = pod(&of_pods, known);
+    for problem in &mut problems {
+        let field = problem.field.take().unwrap_or_default();
+        problem.field = Some(format!("spec.template.{field}"));
+    }
+    problems
 }
 
 /// A pod's claims exist, and its containers ask for what the pod has.
