@@ -4,11 +4,12 @@ mod error;
 mod manager;
 mod network;
 mod orphan;
+mod pin;
 pub mod record;
 mod report;
 mod steps;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +23,7 @@ pub use manager::{Manager, Times};
 pub use network::{Network, NetworkError};
 pub use orphan::Orphan;
 pub(crate) use orphan::work_off;
+pub use pin::PinError;
 pub(crate) use report::device_state;
 
 /// Where an attachment is, or was to be, made.
@@ -33,8 +35,22 @@ pub struct Place {
     pub pod: PodRef,
     /// Path of the sandbox's network namespace.
     pub netns: PathBuf,
+    /// A second path of the namespace, under which it outlives the sandbox, where the
+    /// plugins need that to release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin: Option<PathBuf>,
     /// The interface's name in there.
     pub if_name: String,
+}
+
+impl Place {
+    /// The namespace as a DEL finds it: the path that is still good, if one is.
+    pub fn netns_at_release(&self) -> &Path {
+        match &self.pin {
+            Some(pin) if pin::is_namespace(pin) => pin,
+            _ => &self.netns,
+        }
+    }
 }
 
 /// How far an attachment is. Written before what it announces, so that a crash at any

@@ -130,6 +130,7 @@ impl Driver {
                 kill_after: config.hook_kill_after,
             },
         );
+        manager.unpin_forgotten().await;
         restore(&manager, &cdi, &status)?;
 
         let background = CancellationToken::new();

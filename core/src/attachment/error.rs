@@ -1,7 +1,7 @@
 //! Why a container may not start, in the words that its pod's events show.
 
-use super::NetworkError;
 use super::record::RecordError;
+use super::{NetworkError, PinError};
 use crate::cri::CriError;
 use crate::kube::PodRef;
 use crate::kube::claims::ClaimReadError;
@@ -87,6 +87,18 @@ pub enum AttachError {
         pod: PodRef,
         /// Why.
         source: NetworkError,
+    },
+    /// Its release could not be provided for.
+    #[error("claim {claim}: {if_name} is not attached to pod {pod}: {source}")]
+    Pin {
+        /// `namespace/name` of the claim.
+        claim: String,
+        /// The interface.
+        if_name: String,
+        /// The pod.
+        pod: PodRef,
+        /// Why.
+        source: PinError,
     },
     /// What an earlier ADD left in this sandbox could not be cleared away.
     #[error(

@@ -1,18 +1,20 @@
-//! Attaches and detaches: the state machine over record, runtime and network.
+//! Attaches: the state machine over record, runtime and network.
+
+mod release;
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use kube::Client;
 use tokio::time::Instant;
-use tracing::{info, warn};
 
 use super::network::Debris;
 use super::record::{Record, Store};
 use super::report::Report;
 use super::steps::Steps;
-use super::{AttachError, Attachment, Network, Orphan, Place, PreparedClaim, State};
+use super::{AttachError, Attachment, Network, Orphan, Place, PreparedClaim, State, pin};
 use crate::claim::{AttachmentPlan, ClaimUid, Consumer};
 use crate::cri::{Cri, CriError, Sandbox};
 use crate::event::{ClaimRef, Recorder, Step, Subject};
@@ -253,6 +255,22 @@ impl Manager {
         Ok(self.0.store.change(keep).await?)
     }
 
+    /// Keeps the sandbox's namespace for the release, where the plugins need it then.
+    async fn pin(
+        &self,
+        claim: &PreparedClaim,
+        attachment: &Attachment,
+        sandbox: &Sandbox,
+    ) -> Result<Option<PathBuf>, AttachError> {
+        let pinned = pin::hold(&self.0.store, &attachment.plan.network, &sandbox.netns).await;
+        pinned.map_err(|source| AttachError::Pin {
+            claim: name(&claim.claim),
+            if_name: attachment.if_name().into(),
+            pod: sandbox.pod.clone(),
+            source,
+        })
+    }
+
     /// Releases what the claim has elsewhere (an older sandbox) or half-made here.
     async fn clear(
         &self,
@@ -288,7 +306,13 @@ impl Manager {
             set(record, &claim.claim.uid, index, State::Planned);
             record.adopt(failed);
         };
-        Ok(self.0.store.change(forget).await?)
+        self.0.store.change(forget).await?;
+        let pin = attachment
+            .state
+            .place()
+            .and_then(|place| place.pin.as_deref());
+        pin::release_unused(&self.0.store, pin).await;
+        Ok(())
     }
 
     async fn add(
@@ -299,14 +323,19 @@ impl Manager {
         deadline: Instant,
     ) -> Result<(), AttachError> {
         let uid = &claim.claim.uid;
+        let pin = match claim.attachments.get(index) {
+            Some(attachment) => self.pin(claim, attachment, sandbox).await?,
+            None => None,
+        };
         let begun = self
             .0
             .store
-            .change(|record| begin(record, uid, index, sandbox))
+            .change(|record| begin(record, uid, index, sandbox, pin.clone()))
             .await?;
         let (plan, place) = match begun {
             Ok(begun) => begun,
             Err((if_name, other)) => {
+                pin::release_unused(&self.0.store, pin.as_deref()).await;
                 return Err(AttachError::NameTaken {
                     claim: name(&claim.claim),
                     if_name,
@@ -354,6 +383,7 @@ impl Manager {
                 .store
                 .change(|record| set(record, uid, index, State::Planned))
                 .await?;
+            pin::release_unused(&self.0.store, place.pin.as_deref()).await;
         }
         Err(AttachError::Add {
             claim: name(&claim.claim),
@@ -361,66 +391,6 @@ impl Manager {
             pod: place.pod,
             source,
         })
-    }
-
-    /// Releases everything that a claim has, for unprepare. Never fails: what cannot be
-    /// released in time is returned as orphans, for the caller to record.
-    pub(crate) async fn release(&self, claim: &PreparedClaim) -> Vec<Orphan> {
-        let end = Instant::now() + self.0.times.release;
-        let mut orphans = Vec::new();
-        for attachment in claim.attachments.iter().rev() {
-            let Some(mut orphan) = Orphan::of(&claim.claim, attachment) else {
-                continue;
-            };
-            if let Err(error) = self.0.steps.del_until(&orphan, end).await {
-                orphan.gave_up(&error);
-                orphans.push(orphan);
-            }
-        }
-        orphans
-    }
-
-    /// Whether a pod still lives where an interface is or may be; in doubt it does.
-    pub(crate) async fn in_use(&self, place: &super::Place) -> bool {
-        self.0.cri.is_ready(&place.sandbox).await.unwrap_or(true)
-    }
-
-    /// The list that the background task works off.
-    pub(crate) fn orphans(&self) -> Vec<Orphan> {
-        self.0.store.read(|record| record.orphans.clone())
-    }
-
-    /// One more attempt for an orphan; it leaves the record when it succeeds. Tells
-    /// whether it did.
-    pub async fn release_orphan(&self, orphan: &Orphan) -> bool {
-        let _lock = self.lock(&orphan.claim.uid).await;
-        let released = self
-            .0
-            .steps
-            .del(orphan, Instant::now() + self.0.times.cni)
-            .await;
-        let error = released.err().map(|error| error.to_string());
-        match &error {
-            None => info!(claim = %orphan.claim.uid, interface = %orphan.place.if_name,
-                pod = %orphan.place.pod, "orphan released"),
-            // The same words again are no news, for nobody and for no disk.
-            Some(_) if error == orphan.last_error => return false,
-            Some(error) => warn!(claim = %orphan.claim.uid, interface = %orphan.place.if_name,
-                pod = %orphan.place.pod, %error, "orphan not released yet"),
-        }
-        let done = error.is_none();
-        let written = self.0.store.change(|record| match error {
-            None => record.orphans.retain(|other| other.id != orphan.id),
-            Some(_) => {
-                if let Some(held) = record.orphans.iter_mut().find(|o| o.id == orphan.id) {
-                    held.last_error = error;
-                }
-            }
-        });
-        if let Err(error) = written.await {
-            warn!(claim = %orphan.claim.uid, %error, "orphan list not written");
-        }
-        done
     }
 }
 
@@ -432,6 +402,7 @@ fn begin(
     uid: &str,
     index: usize,
     sandbox: &Sandbox,
+    pin: Option<PathBuf>,
 ) -> Result<(AttachmentPlan, Place), (String, ClaimRef)> {
     let held: HashMap<String, ClaimRef> = record
         .claims
@@ -445,6 +416,7 @@ fn begin(
         sandbox: sandbox.id.clone(),
         pod: sandbox.pod.clone(),
         netns: sandbox.netns.clone(),
+        pin: pin.clone(),
         if_name,
     };
     let attachments = record

@@ -1,5 +1,7 @@
 //! The way to CNI: through Multus, or by running the plugins here.
 
+use std::path::Path;
+
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
@@ -102,7 +104,7 @@ impl Network {
         place: &Place,
         deadline: Instant,
     ) -> Result<CniResult, NetworkError> {
-        let call = invocation(plan, place);
+        let call = invocation(plan, place, &place.netns);
         Ok(match self {
             Self::Multus { multus, .. } => {
                 let attributes = InterfaceAttributes {
@@ -131,7 +133,7 @@ impl Network {
         result: Option<&CniResult>,
         deadline: Instant,
     ) -> Result<(), NetworkError> {
-        let call = invocation(plan, place);
+        let call = invocation(plan, place, place.netns_at_release());
         match self {
             Self::Multus { multus, direct } => {
                 let through_multus = multus
@@ -163,7 +165,7 @@ fn pod(place: &Place) -> Pod {
     }
 }
 
-fn invocation(plan: &AttachmentPlan, place: &Place) -> Invocation {
+fn invocation(plan: &AttachmentPlan, place: &Place, netns: &Path) -> Invocation {
     let mut capability_args = Map::new();
     if !plan.ips.is_empty() {
         let ips: Vec<String> = plan.ips.iter().map(ToString::to_string).collect();
@@ -187,7 +189,7 @@ fn invocation(plan: &AttachmentPlan, place: &Place) -> Invocation {
     );
     Invocation {
         container_id: place.sandbox.clone(),
-        netns: Some(place.netns.clone()),
+        netns: Some(netns.into()),
         if_name: place.if_name.clone(),
         args,
         capability_args,

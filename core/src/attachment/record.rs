@@ -1,7 +1,7 @@
 //! The record on disk: what was prepared and attached, so that a new instance can go on
 //! and everything can be undone from here alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tracing::error;
 
-use super::{Orphan, PreparedClaim, State};
+use super::{Orphan, Place, PreparedClaim, State};
 
 /// Version of the file's form. A higher one is refused: a newer driver wrote it.
 const VERSION: u32 = 1;
@@ -37,9 +37,18 @@ pub struct Record {
     pub claims: BTreeMap<String, PreparedClaim>,
     /// Attachments whose claim is gone and whose DEL has not succeeded yet.
     pub orphans: Vec<Orphan>,
+    /// Where namespaces are kept beyond their sandbox, or may be.
+    #[serde(default)]
+    pub pins: BTreeSet<PathBuf>,
 }
 
 impl Record {
+    /// Where interfaces are or may be, orphans included.
+    pub(crate) fn places(&self) -> impl Iterator<Item = &Place> {
+        let claimed = self.claims.values().flat_map(PreparedClaim::places);
+        claimed.chain(self.orphans.iter().map(|orphan| &orphan.place))
+    }
+
     /// Adds to the orphans. When there are too many the oldest are given up: a record that
     /// grows without end would stop the driver for every pod.
     pub(crate) fn adopt(&mut self, orphans: impl IntoIterator<Item = Orphan>) {
@@ -53,7 +62,7 @@ impl Record {
 
     /// Nothing prepared and nothing left to undo.
     pub fn is_empty(&self) -> bool {
-        self.claims.is_empty() && self.orphans.is_empty()
+        self.claims.is_empty() && self.orphans.is_empty() && self.pins.is_empty()
     }
 }
 
@@ -380,6 +389,7 @@ impl Inner {
                 "bootId": self.boot_id,
                 "claims": state.record.claims,
                 "orphans": state.record.orphans,
+                "pins": state.record.pins,
             });
             (serde_json::to_vec(&file), state.generation)
         };

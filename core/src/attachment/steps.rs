@@ -81,7 +81,7 @@ impl Steps {
         let place = &orphan.place;
         let detail = json!({
             "ifName": place.if_name,
-            "netns": place.netns,
+            "netns": place.netns_at_release(),
             "device": orphan.plan.device.to_string(),
         });
         let span = self.recorder.begin_between(

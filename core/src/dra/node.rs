@@ -356,6 +356,7 @@ impl Node {
             record.adopt(orphans);
         };
         store.change(forget).await.map_err(text)?;
+        self.manager.unpin(&held).await;
         Ok(plan)
     }
 
@@ -388,7 +389,7 @@ impl Node {
             span.detail("path", self.cdi.path(&uid).display().to_string());
             span.close_with(self.cdi.remove(&uid)).map_err(text)?;
         }
-        if held.is_some() {
+        if let Some(held) = held {
             // Last: until here everything can be done once more.
             store
                 .change(|record| {
@@ -397,6 +398,7 @@ impl Node {
                 })
                 .await
                 .map_err(text)?;
+            self.manager.unpin(&held).await;
             info!(claim = %uid, name = %name.name, namespace = %name.namespace, "unprepared");
         }
         // An earlier call may have forgotten the claim and then failed to write so.

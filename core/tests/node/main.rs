@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, unreachable_pub)] // Helpers of tests are tests, too.
 
 mod attach;
+mod pin;
 mod prepare;
 mod record;
 mod world;

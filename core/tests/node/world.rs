@@ -291,27 +291,32 @@ pub struct Sandboxes(Arc<Mutex<BTreeMap<String, Sandbox>>>);
 struct Sandbox {
     pod_uid: String,
     ready: bool,
-    host_network: bool,
+    /// `None` on the host's network.
+    netns: Option<PathBuf>,
 }
 
 impl Sandboxes {
     pub fn run(&self, id: &str, pod_uid: &str) {
-        self.set(id, pod_uid, true, false);
+        self.run_in(id, pod_uid, &Path::new("/run/netns").join(id));
+    }
+
+    pub fn run_in(&self, id: &str, pod_uid: &str, netns: &Path) {
+        self.set(id, pod_uid, true, Some(netns));
     }
 
     pub fn stop(&self, id: &str, pod_uid: &str) {
-        self.set(id, pod_uid, false, false);
+        self.set(id, pod_uid, false, Some(&Path::new("/run/netns").join(id)));
     }
 
     pub fn run_on_host_network(&self, id: &str, pod_uid: &str) {
-        self.set(id, pod_uid, true, true);
+        self.set(id, pod_uid, true, None);
     }
 
-    fn set(&self, id: &str, pod_uid: &str, ready: bool, host_network: bool) {
+    fn set(&self, id: &str, pod_uid: &str, ready: bool, netns: Option<&Path>) {
         let sandbox = Sandbox {
             pod_uid: pod_uid.into(),
             ready,
-            host_network,
+            netns: netns.map(Path::to_owned),
         };
         self.0.lock().unwrap().insert(id.into(), sandbox);
     }
@@ -362,10 +367,9 @@ impl Sandboxes {
             ));
         };
         let uid = &sandbox.pod_uid;
-        let namespaces = if sandbox.host_network {
-            json!([{ "type": "pid" }])
-        } else {
-            json!([{ "type": "network", "path": format!("/run/netns/{id}") }])
+        let namespaces = match &sandbox.netns {
+            None => json!([{ "type": "pid" }]),
+            Some(path) => json!([{ "type": "network", "path": path }]),
         };
         let info = json!({ "runtimeSpec": { "linux": { "namespaces": namespaces } } });
         Ok(PodSandboxStatusResponse {
@@ -476,9 +480,11 @@ impl Api {
     fn answer(&self, head: &http::request::Parts, body: &[u8]) -> (u16, Value) {
         let mut state = self.0.lock().unwrap();
         let failure = |code: u16, reason: &str| {
-            let body = json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure",
-                "reason": reason, "message": reason, "code": code });
-            (code, body)
+            (
+                code,
+                json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure",
+                "reason": reason, "message": reason, "code": code }),
+            )
         };
         let path = head.uri.path().to_owned();
         if state.down {

@@ -1,0 +1,164 @@
+//! Keeps a pod's network namespace alive for plugins that must release inside it.
+//!
+//! The kubelet stops a sandbox before it unprepares the pod's claims, so the namespace is
+//! gone by the time of DEL. For most plugins that is a release like any other. host-device
+//! brings a NIC back to the host by moving it out of the namespace: without one its DEL
+//! fails, and the NIC comes back under the name that it had in the pod, or not at all.
+//! For such plugins the namespace is bound to a second file beside its own, from before
+//! ADD until the attachment is forgotten.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use tracing::warn;
+
+use super::record::{RecordError, Store};
+use crate::cni::ConfigList;
+
+/// Plugins of the CNI project whose DEL was seen to release everything although the
+/// namespace is gone. Any other may need it, so it is kept; host-device and sbr do.
+const RELEASES_WITHOUT: [&str; 9] = [
+    "bandwidth",
+    "bridge",
+    "firewall",
+    "ipvlan",
+    "macvlan",
+    "portmap",
+    "ptp",
+    "tuning",
+    "vlan",
+];
+
+/// Why a namespace could not be kept.
+#[derive(Debug, thiserror::Error)]
+pub enum PinError {
+    /// It has to be known before it is there.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The operating system refused.
+    #[error(
+        "the plugin {plugin} releases its interface from within the pod's network namespace, \
+         and {} cannot be kept for it at {}: {reason}; the driver needs CAP_SYS_ADMIN, and the \
+         directory mounted with mountPropagation Bidirectional",
+        netns.display(), pin.display()
+    )]
+    Mount {
+        /// The plugin that needs it.
+        plugin: String,
+        /// The namespace.
+        netns: PathBuf,
+        /// Where it was to be kept.
+        pin: PathBuf,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Keeps the namespace where a plugin of `network` needs it for its DEL, and says under
+/// which path. The caller hands that to [`release_unused`] when it is done with it.
+pub(super) async fn hold(
+    store: &Store,
+    network: &ConfigList,
+    netns: &Path,
+) -> Result<Option<PathBuf>, PinError> {
+    // A file that only stands for a namespace goes with nobody.
+    let (Some(plugin), true) = (needs_namespace(network), is_namespace(netns)) else {
+        return Ok(None);
+    };
+    // Beside it: whoever runs the plugins sees this directory already.
+    let pin = netns.with_file_name(format!("ndra-{}", uuid::Uuid::new_v4()));
+    // First the record: a mount that nobody knows of would stay.
+    store
+        .change(|record| record.pins.insert(pin.clone()))
+        .await?;
+    match bind(netns, &pin) {
+        Ok(()) => Ok(Some(pin)),
+        Err(error) => {
+            release_unused(store, Some(pin.as_path())).await;
+            Err(PinError::Mount {
+                plugin: plugin.into(),
+                netns: netns.into(),
+                pin,
+                reason: crate::socket::io_text(&error),
+            })
+        }
+    }
+}
+
+/// Lets go of those of `pins` that the record needs no more. What cannot be let go of stays
+/// in the record, for the next start of the driver.
+pub(super) async fn release_unused<'a>(store: &Store, pins: impl IntoIterator<Item = &'a Path>) {
+    let unused: Vec<&Path> = store.read(|record| {
+        let needed = |pin: &&Path| {
+            record
+                .places()
+                .any(|place| place.pin.as_deref() == Some(*pin))
+        };
+        pins.into_iter().filter(|pin| !needed(pin)).collect()
+    });
+    let gone: Vec<&Path> = unused
+        .into_iter()
+        .filter(|pin| match unbind(pin) {
+            Ok(()) => true,
+            Err(error) => {
+                warn!(pin = %pin.display(), %error, "network namespace not let go of");
+                false
+            }
+        })
+        .collect();
+    if gone.is_empty() {
+        return;
+    }
+    let forget = store.change(|record| record.pins.retain(|pin| !gone.contains(&pin.as_path())));
+    if let Err(error) = forget.await {
+        warn!(%error, "pins not forgotten; the next write forgets them");
+    }
+}
+
+/// The first plugin whose DEL may need the namespace.
+fn needs_namespace(network: &ConfigList) -> Option<&str> {
+    network
+        .plugins
+        .iter()
+        .filter_map(|plugin| plugin.get("type").and_then(Value::as_str))
+        .find(|plugin| !RELEASES_WITHOUT.contains(plugin))
+}
+
+/// Whether there is a living namespace behind this path.
+#[cfg(target_os = "linux")]
+pub(super) fn is_namespace(path: &Path) -> bool {
+    /// `NSFS_MAGIC` of linux/magic.h.
+    const NSFS: rustix::fs::FsWord = 0x6e73_6673;
+    rustix::fs::statfs(path).is_ok_and(|fs| fs.f_type == NSFS)
+}
+
+/// There are none on other systems.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn is_namespace(_: &Path) -> bool {
+    false
+}
+
+#[cfg(target_os = "linux")]
+fn bind(netns: &Path, pin: &Path) -> io::Result<()> {
+    fs::File::options().write(true).create_new(true).open(pin)?;
+    Ok(rustix::mount::mount_bind(netns, pin)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn bind(_: &Path, _: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Undoes [`bind`], also half of it or none.
+fn unbind(pin: &Path) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    if is_namespace(pin) {
+        rustix::mount::unmount(pin, rustix::mount::UnmountFlags::DETACH)?;
+    }
+    match fs::remove_file(pin) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
