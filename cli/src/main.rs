@@ -25,6 +25,10 @@ use args::{Args, Command};
 use failure::Failure;
 
 fn main() -> ExitCode {
+    // This program as a child of itself, for what must happen in a process of its own.
+    if let Some(code) = ndra_netns::helper() {
+        return code;
+    }
     // Two providers may be linked; without a choice the first TLS connection panics.
     ndra_core::kube::install_crypto();
     let ended = match Args::parse().command {

@@ -1,0 +1,44 @@
+//! Network namespaces of Linux: one for a whole run, one for every pod, without root.
+//!
+//! A program that uses them calls [`helper`] first in `main`, and [`isolate`] or [`join`]
+//! before it starts a thread. After that everything it starts lives in there too: the
+//! host's links and mounts cannot be touched. On other systems every function says that
+//! there are none.
+
+mod mounts;
+mod trouble;
+
+#[cfg(target_os = "linux")]
+mod helper;
+#[cfg(target_os = "linux")]
+mod inside;
+#[cfg(target_os = "linux")]
+mod isolate;
+#[cfg(target_os = "linux")]
+mod join;
+#[cfg(target_os = "linux")]
+mod links;
+#[cfg(target_os = "linux")]
+mod pod;
+
+#[cfg(not(target_os = "linux"))]
+mod elsewhere;
+
+pub use mounts::Mount;
+pub use trouble::Trouble;
+
+#[cfg(target_os = "linux")]
+pub use helper::{helper, in_mounts, probe};
+#[cfg(target_os = "linux")]
+pub use inside::{inside, netlink};
+#[cfg(target_os = "linux")]
+pub use isolate::{GATEWAY, NODE_ADDRESS, UPLINK, UPLINK_PEER, isolate};
+#[cfg(target_os = "linux")]
+pub use join::join;
+#[cfg(target_os = "linux")]
+pub use links::{Link, Links, MacVlan};
+#[cfg(target_os = "linux")]
+pub use pod::{create, has_interface, remove};
+
+#[cfg(not(target_os = "linux"))]
+pub use elsewhere::{create, helper, in_mounts, inside, isolate, join, probe, remove};
