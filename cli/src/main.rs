@@ -32,7 +32,9 @@ fn main() -> ExitCode {
     // Two providers may be linked; without a choice the first TLS connection panics.
     ndra_core::kube::install_crypto();
     let ended = match Args::parse().command {
-        Command::Simulate(args) => on_runtime(simulate::run(*args)),
+        Command::Simulate(args) => {
+            simulate::enter(&args).and_then(|ground| on_runtime(simulate::run(*args, ground)))
+        }
         Command::Validate(args) => validate::run(&args),
         Command::Driver(args) => on_runtime(driver::run(*args)),
         Command::Events(args) => on_runtime(events::run(*args)),

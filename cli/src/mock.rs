@@ -149,6 +149,7 @@ pub(crate) async fn run(command: Command) -> Result<ExitCode, Failure> {
                 cdi_dirs: args.cdi_dirs,
                 state_dir: args.state_dir,
                 netns_dir: args.netns_dir,
+                namespaces: ndra_mock_cri::Namespaces::Files,
                 flavor: args.flavor.into(),
                 recorder: Recorder::new(RING),
                 gate: Gate::default(),

@@ -11,7 +11,7 @@ mod timeline;
 
 pub(crate) use fact::fact;
 pub(crate) use lines::{Recording, line};
-pub(crate) use outcome::{Attached, Check, Outcome};
+pub(crate) use outcome::{Answer, Attached, Check, Outcome};
 pub(crate) use page::Page;
 pub(crate) use stats::{StepStats, step_stats};
 pub(crate) use style::{BAD, DIM, GOOD, Look, paint};

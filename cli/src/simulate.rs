@@ -3,6 +3,8 @@
 mod board;
 mod deployment;
 mod end;
+mod ground;
+mod inside;
 mod judge;
 mod lane;
 mod life;
@@ -17,6 +19,7 @@ mod watched;
 mod workdir;
 mod world;
 
+use std::ffi::OsString;
 use std::fmt;
 use std::io::Write;
 use std::path::PathBuf;
@@ -29,6 +32,7 @@ use serde::Deserialize;
 use crate::duration;
 use crate::failure::Failure;
 use crate::scenario::{SHIPPED, Scenario};
+pub(crate) use lane::NetworkKind;
 
 /// Run pods through their whole life on this machine, and show every step.
 ///
@@ -60,6 +64,20 @@ pub(crate) struct Args {
     /// Which container runtime the mock behaves like.
     #[arg(long, value_enum, value_name = "FLAVOR")]
     cri_flavor: Option<Flavor>,
+    /// Where pods' network namespaces are.
+    #[arg(long, value_enum, default_value_t = Netns::Auto, value_name = "KIND")]
+    netns: Netns,
+    /// Who makes interfaces. Without it, the kernel where namespaces are real, else nobody.
+    #[arg(long, value_enum, value_name = "BACKEND")]
+    cni: Option<Cni>,
+    /// Directories with CNI plugins, for `--cni exec`.
+    #[arg(
+        long,
+        env = "CNI_PATH",
+        default_value = "/opt/cni/bin:/usr/lib/cni",
+        value_name = "DIRS"
+    )]
+    cni_path: OsString,
     /// The DRA version that the kubelet speaks.
     #[arg(long, value_enum, value_name = "VERSION")]
     kubelet_api: Option<KubeletApi>,
@@ -87,6 +105,28 @@ pub(crate) enum Format {
     Text,
     /// One event a line, then a summary.
     Json,
+}
+
+/// Where pods' network namespaces are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Netns {
+    /// In the kernel where this user may make them, else played.
+    Auto,
+    /// In the kernel, away from the host's: Linux, no root needed.
+    Real,
+    /// Played: files stand for them.
+    Virtual,
+}
+
+/// Who makes interfaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Cni {
+    /// Nobody: what macvlan would do is recorded.
+    Record,
+    /// The kernel, as the macvlan plugin would ask it.
+    Kernel,
+    /// Real CNI plugins.
+    Exec,
 }
 
 /// Which container runtime the mock behaves like.
@@ -127,13 +167,21 @@ impl fmt::Display for KubeletApi {
     }
 }
 
+/// Where this process takes a run, before it starts a thread.
+pub(crate) fn enter(args: &Args) -> Result<NetworkKind, Failure> {
+    if args.list_scenarios {
+        return Ok(NetworkKind::Record);
+    }
+    ground::enter(args)
+}
+
 /// Runs what the command line asks for.
-pub(crate) async fn run(args: Args) -> Result<ExitCode, Failure> {
+pub(crate) async fn run(args: Args, network: NetworkKind) -> Result<ExitCode, Failure> {
     if args.list_scenarios {
         list_scenarios()?;
         return Ok(ExitCode::SUCCESS);
     }
-    run::run(args).await
+    run::run(args, network).await
 }
 
 fn list_scenarios() -> Result<(), Failure> {

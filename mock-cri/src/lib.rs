@@ -1,7 +1,7 @@
 //! A CRI runtime with CDI and OCI hooks, in containerd's and CRI-O's manner, without containers.
 //!
 //! [`Runtime::start`] serves `runtime.v1.RuntimeService` on a unix socket. A sandbox is a
-//! record and a file that stands for its network namespace; a container is a record and,
+//! record and a network namespace, or a file that stands for one; a container is a record and,
 //! while the OCI runtime would know it, a bundle directory with a `config.json`. What the
 //! callers and the hooks see is what containerd 2.3 with runc 1.5, or CRI-O 1.36 with crun,
 //! would show them: CDI injection, the moment at which hooks run, their stdin, the words of
@@ -47,5 +47,6 @@ mod words;
 
 pub use container::EXIT_CODE_ANNOTATION;
 pub use flavor::{Flavor, UnknownFlavor};
+pub use network::Namespaces;
 pub use runtime::{Config, ControlError, Runtime, StartError};
 pub use state::{ContainerInfo, ContainerState, SandboxInfo};

@@ -1,4 +1,5 @@
-//! The made-up pod network: addresses of 10.88.0.0/16 and files that stand for namespaces.
+//! The made-up pod network: addresses of 10.88.0.0/16, and namespaces, which are the kernel's
+//! or files that stand for them.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -46,43 +47,78 @@ impl Pool {
     }
 }
 
-/// A pod's network namespace: a file with an unguessable name, as the runtimes' mounts are.
-/// The file goes when this is closed or dropped.
+/// What a pod's network namespace is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Namespaces {
+    /// A file that stands for one.
+    #[default]
+    Files,
+    /// The kernel's, held by a mount. This process must be where it may make them.
+    Kernel,
+}
+
+impl Namespaces {
+    fn make(self, path: &Path) -> io::Result<()> {
+        match self {
+            Self::Files => {
+                let mut file = std::fs::OpenOptions::new();
+                file.write(true).create_new(true).open(path).map(drop)
+            }
+            Self::Kernel => ndra_netns::create(path).map_err(io::Error::other),
+        }
+    }
+
+    /// One that is gone is no error.
+    fn remove(self, path: &Path) -> io::Result<()> {
+        match self {
+            Self::Files => match std::fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            },
+            Self::Kernel => ndra_netns::remove(path).map_err(io::Error::other),
+        }
+    }
+}
+
+/// A pod's network namespace, under an unguessable name, as the runtimes' mounts are. It
+/// goes when this is closed or dropped.
 #[derive(Debug)]
 pub(crate) struct Network {
+    kind: Namespaces,
     path: PathBuf,
     address: Ipv4Addr,
     open: bool,
 }
 
 impl Network {
-    /// Makes the namespace file in `dir`, which exists.
-    pub(crate) fn open(flavor: Flavor, dir: &Path, address: Ipv4Addr) -> io::Result<Self> {
+    /// Makes the namespace in `dir`, which exists.
+    pub(crate) fn open(
+        kind: Namespaces,
+        flavor: Flavor,
+        dir: &Path,
+        address: Ipv4Addr,
+    ) -> io::Result<Self> {
         let id = uuid::Uuid::new_v4();
         let path = dir.join(match flavor {
             Flavor::Containerd => format!("cni-{id}"),
             Flavor::Crio => id.to_string(),
         });
-        std::fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(&path)?;
+        kind.make(&path)?;
         Ok(Self {
+            kind,
             path,
             address,
             open: true,
         })
     }
 
-    /// Removes the file; again is no error.
+    /// Removes it; again is no error.
     pub(crate) fn close(&mut self) -> io::Result<()> {
         if !self.open {
             return Ok(());
         }
-        match std::fs::remove_file(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => self.open = false,
-        }
+        self.kind.remove(&self.path)?;
+        self.open = false;
         Ok(())
     }
 
@@ -134,7 +170,7 @@ impl Network {
 impl Drop for Network {
     fn drop(&mut self) {
         if let Err(error) = self.close() {
-            tracing::warn!(path = %self.path.display(), %error, "network namespace file stays behind");
+            tracing::warn!(path = %self.path.display(), %error, "network namespace stays behind");
         }
     }
 }
@@ -158,7 +194,8 @@ mod tests {
     #[test]
     fn the_file_goes_with_its_owner() {
         let dir = tempfile::tempdir().unwrap();
-        let network = Network::open(Flavor::Containerd, dir.path(), GATEWAY).unwrap();
+        let network =
+            Network::open(Namespaces::Files, Flavor::Containerd, dir.path(), GATEWAY).unwrap();
         let path = network.path().to_owned();
         assert!(path.exists());
         drop(network);

@@ -18,6 +18,7 @@ use crate::Flavor;
 use crate::bundle::Layout;
 use crate::cdi::Cdi;
 use crate::cut::Cut;
+use crate::network::Namespaces;
 use crate::service::Service;
 use crate::state::{ContainerInfo, SandboxInfo, Store};
 
@@ -32,8 +33,10 @@ pub struct Config {
     pub cdi_dirs: Vec<PathBuf>,
     /// For bundles; made when missing. What is made in it is removed at the end.
     pub state_dir: PathBuf,
-    /// For the files that stand for network namespaces; made when missing.
+    /// For network namespaces; made when missing.
     pub netns_dir: PathBuf,
+    /// What they are.
+    pub namespaces: Namespaces,
     /// Which runtime to be.
     pub flavor: Flavor,
     /// Takes step `hook`.
@@ -102,6 +105,7 @@ pub(crate) struct Inner {
     pub(crate) layout: Layout,
     pub(crate) state_dir: PathBuf,
     pub(crate) netns_dir: PathBuf,
+    pub(crate) namespaces: Namespaces,
     pub(crate) cdi_dirs: Vec<PathBuf>,
     pub(crate) cdi: Cdi,
     pub(crate) recorder: Recorder,
@@ -134,6 +138,7 @@ impl Runtime {
             layout,
             state_dir,
             netns_dir,
+            namespaces: config.namespaces,
             cdi_dirs,
             cdi,
             recorder: config.recorder,

@@ -65,13 +65,13 @@ impl Inner {
             let address = store.pool.take().ok_or_else(|| Fault::NoAddress {
                 sandbox: id.clone(),
             })?;
-            match Network::open(self.flavor, &self.netns_dir, address) {
+            match Network::open(self.namespaces, self.flavor, &self.netns_dir, address) {
                 Ok(network) => Some(network),
                 Err(error) => {
                     store.pool.give_back(address);
                     return Err(Fault::Mock {
                         what: format!(
-                            "cannot make a network namespace file in {}: {error}",
+                            "cannot make a network namespace in {}: {error}",
                             self.netns_dir.display()
                         ),
                     });

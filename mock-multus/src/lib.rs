@@ -1,9 +1,10 @@
-//! The Multus thick daemon's API, with CNI answers behind it that need no kernel.
+//! The Multus thick daemon's API, with CNI answers behind it that may do without a kernel.
 //!
 //! [`Multus`] is the daemon: `/delegate`, `/cni`, `/healthz` and `/readyz` on a unix socket,
 //! with the daemon's own checks, pod look-ups, overlay and error texts (Multus 4.3). Behind
-//! it run played plugins ([`Backend::Record`]) or real ones ([`Backend::Exec`]). The played
-//! ones are there without the daemon, too: [`Record`].
+//! it run played plugins, without a kernel ([`Backend::Record`]) or with its links
+//! ([`Backend::Kernel`]), or real ones ([`Backend::Exec`]). The played ones are there without
+//! the daemon, too: [`Record`].
 
 mod annotation;
 mod api;

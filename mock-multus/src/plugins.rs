@@ -39,7 +39,7 @@ impl Plugins {
     /// Whether the namespace has an interface of this name, or why that cannot be told.
     pub(crate) fn has_interface(&self, netns: &str, name: &str) -> Result<bool, String> {
         match self {
-            Self::Record(record) => record.state().has_interface(Path::new(netns), name),
+            Self::Record(record) => record.has_interface(Path::new(netns), name),
             Self::Exec { made, .. } => {
                 let netns = Netns::open(netns)?;
                 let made = made.lock().unwrap_or_else(PoisonError::into_inner);
@@ -55,8 +55,8 @@ impl Plugins {
         invocation: &Invocation,
     ) -> Result<CniResult, String> {
         match self {
-            Self::Record(record) => record
-                .add(network, invocation)
+            Self::Record(record) => aside(record, network, invocation, Record::add)
+                .await
                 .map_err(|error| recorded(&error, form)),
             Self::Exec { executor, made } => {
                 let deadline = Instant::now() + PLUGIN_DEADLINE;
@@ -80,8 +80,8 @@ impl Plugins {
         invocation: &Invocation,
     ) -> Result<(), String> {
         match self {
-            Self::Record(record) => record
-                .check(network, invocation)
+            Self::Record(record) => aside(record, network, invocation, Record::check)
+                .await
                 .map_err(|error| recorded(&error, form)),
             Self::Exec { executor, .. } => {
                 let deadline = Instant::now() + PLUGIN_DEADLINE;
@@ -98,8 +98,8 @@ impl Plugins {
         invocation: &Invocation,
     ) -> Result<(), String> {
         match self {
-            Self::Record(record) => record
-                .del(network, invocation)
+            Self::Record(record) => aside(record, network, invocation, Record::del)
+                .await
                 .map_err(|error| recorded(&error, form)),
             Self::Exec { executor, made } => {
                 let deadline = Instant::now() + PLUGIN_DEADLINE;
@@ -114,6 +114,19 @@ impl Plugins {
             }
         }
     }
+}
+
+/// Off the threads that serve: where the kernel makes links, it takes milliseconds.
+async fn aside<T: Send + 'static>(
+    record: &Record,
+    network: &ConfigList,
+    invocation: &Invocation,
+    run: impl FnOnce(&Record, &ConfigList, &Invocation) -> Result<T, RecordFailure> + Send + 'static,
+) -> Result<T, RecordFailure> {
+    let (record, network, invocation) = (record.clone(), network.clone(), invocation.clone());
+    let ran = tokio::task::spawn_blocking(move || run(&record, &network, &invocation));
+    ran.await
+        .unwrap_or_else(|error| Err(RecordFailure::Libcni(format!("the plugin ended: {error}"))))
 }
 
 fn opened(invocation: &Invocation) -> Option<Netns> {

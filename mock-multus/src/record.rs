@@ -1,10 +1,12 @@
-//! A node without a kernel: plugins that answer as macvlan with host-local, static or no
-//! IPAM answer, and remember what they made.
+//! Plugins that answer as macvlan with host-local, static or no IPAM answer, and remember
+//! what they made: without a kernel, or with links that it makes.
 
 mod args;
 mod chain;
 mod fixed;
 mod host_local;
+mod kernel;
+mod link;
 mod macvlan;
 mod range;
 mod skel;
@@ -48,8 +50,23 @@ impl Default for RecordConfig {
 /// interfaces along when it goes.
 #[derive(Clone, Debug, Default)]
 pub struct Record {
-    config: RecordConfig,
+    wire: Wire,
     state: State,
+}
+
+/// Who makes links.
+#[derive(Clone, Debug)]
+enum Wire {
+    /// Nobody: they are remembered.
+    Played(RecordConfig),
+    /// The kernel, in the namespace that this process is in.
+    Kernel,
+}
+
+impl Default for Wire {
+    fn default() -> Self {
+        Self::Played(RecordConfig::default())
+    }
 }
 
 /// The environment of one plugin run.
@@ -73,7 +90,15 @@ const CNI_PATH: &str = "/opt/cni/bin";
 impl Record {
     /// Plugins on a node with `config`'s links, where `state` is what happened before.
     pub fn new(config: RecordConfig, state: State) -> Self {
-        Self { config, state }
+        let wire = Wire::Played(config);
+        Self { wire, state }
+    }
+
+    /// Plugins whose links the kernel makes, on the node whose network namespace this
+    /// process is in. Addresses are kept in `state` as elsewhere.
+    pub fn kernel(state: State) -> Self {
+        let wire = Wire::Kernel;
+        Self { wire, state }
     }
 
     /// What the plugins made so far. Give it to a successor, as a node outlives its daemons.

@@ -31,6 +31,8 @@ use crate::request::MAX_REQUEST;
 pub enum Backend {
     /// Played plugins.
     Record(RecordConfig),
+    /// Played plugins whose links the kernel makes, in the namespace of this process.
+    Kernel,
     /// Real programs.
     Exec(ExecConfig),
 }
@@ -56,7 +58,7 @@ pub struct Config {
     pub backend: Backend,
     /// The daemon's own configuration, laid over every request's.
     pub daemon: Map<String, Value>,
-    /// What a predecessor left on the node; used by [`Backend::Record`].
+    /// What a predecessor left on the node; used by [`Backend::Record`] and [`Backend::Kernel`].
     pub state: State,
 }
 
@@ -112,6 +114,7 @@ impl Multus {
         let state = config.state;
         let plugins = match config.backend {
             Backend::Record(links) => Plugins::Record(Record::new(links, state.clone())),
+            Backend::Kernel => Plugins::Record(Record::kernel(state.clone())),
             Backend::Exec(exec) => Plugins::exec(Executor::new(exec.cni_path, exec.cache_dir)),
         };
         let tasks = TaskTracker::new();

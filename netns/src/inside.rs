@@ -27,7 +27,7 @@ pub fn inside<T: Send>(path: &Path, work: impl FnOnce() -> T + Send) -> Result<T
 }
 
 /// Runs `work` on a thread of its own in this process's namespace: outside of any runtime.
-pub(crate) fn here<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+pub fn here<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
     on_thread(work)
 }
 

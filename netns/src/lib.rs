@@ -5,6 +5,7 @@
 //! host's links and mounts cannot be touched. On other systems every function says that
 //! there are none.
 
+mod link;
 mod mounts;
 mod trouble;
 
@@ -24,21 +25,24 @@ mod pod;
 #[cfg(not(target_os = "linux"))]
 mod elsewhere;
 
+pub use link::{Link, MacVlan};
 pub use mounts::Mount;
 pub use trouble::Trouble;
 
 #[cfg(target_os = "linux")]
 pub use helper::{helper, in_mounts, probe};
 #[cfg(target_os = "linux")]
-pub use inside::{inside, netlink};
+pub use inside::{here, inside, netlink};
 #[cfg(target_os = "linux")]
 pub use isolate::{GATEWAY, NODE_ADDRESS, UPLINK, UPLINK_PEER, isolate};
 #[cfg(target_os = "linux")]
 pub use join::join;
 #[cfg(target_os = "linux")]
-pub use links::{Link, Links, MacVlan};
+pub use links::Links;
 #[cfg(target_os = "linux")]
 pub use pod::{create, has_interface, remove};
 
 #[cfg(not(target_os = "linux"))]
-pub use elsewhere::{create, helper, in_mounts, inside, isolate, join, probe, remove};
+pub use elsewhere::{
+    Links, create, has_interface, helper, here, in_mounts, inside, isolate, join, probe, remove,
+};

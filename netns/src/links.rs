@@ -5,52 +5,20 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use futures::TryStreamExt;
 use rtnetlink::packet_route::AddressFamily;
-use rtnetlink::packet_route::address::AddressAttribute;
+use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use rtnetlink::packet_route::link::{
-    InfoData, InfoKind, InfoMacVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, MacVlanMode,
+    InfoData, InfoMacVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, MacVlanMode,
 };
 use rtnetlink::packet_route::route::RouteAttribute;
 use rtnetlink::{Handle, LinkMacVlan, LinkUnspec, LinkVeth, RouteMessageBuilder};
 use tokio::runtime::Runtime;
 
+use crate::{Link, MacVlan};
+
 /// A blocking netlink socket. Not to be used on a thread that serves a runtime.
 pub struct Links {
     runtime: Runtime,
     handle: Handle,
-}
-
-/// A link as the kernel describes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Link {
-    /// Its number in its namespace.
-    pub index: u32,
-    /// Its name.
-    pub name: String,
-    /// Its hardware address; empty when it has none.
-    pub mac: Vec<u8>,
-    /// The largest packet.
-    pub mtu: u32,
-    /// Whether it is up.
-    pub up: bool,
-    /// The number of the link that it is made on, in that link's namespace.
-    pub parent: Option<u32>,
-    /// The mode of a macvlan link, as the kernel numbers it.
-    pub macvlan: Option<u32>,
-}
-
-/// A macvlan link to be made.
-#[derive(Clone, Debug)]
-pub struct MacVlan<'a> {
-    /// Its name.
-    pub name: &'a str,
-    /// The number of the link that it is made on.
-    pub master: u32,
-    /// `bridge`, `private`, `vepa` or `passthru`.
-    pub mode: &'a str,
-    /// Its hardware address; the kernel chooses where there is none.
-    pub mac: Option<[u8; 6]>,
-    /// Its largest packet; the master's where there is none.
-    pub mtu: Option<u32>,
 }
 
 impl Links {
@@ -177,6 +145,36 @@ impl Links {
         Ok(found)
     }
 
+    /// Whether an IPv6 address of the link is still being tried for a double.
+    pub fn settling(&self, name: &str) -> io::Result<bool> {
+        let index = self.index(name)?;
+        let request = self.handle.address().get().set_link_index_filter(index);
+        let messages: Vec<_> = self.wait(request.execute().try_collect())?;
+        let tentative =
+            |message: &AddressMessage| message.header.flags.contains(AddressHeaderFlags::Tentative);
+        Ok(messages.iter().any(tentative))
+    }
+
+    /// A route over the link; without a gateway to whoever is on it.
+    pub fn add_route(
+        &self,
+        name: &str,
+        to: (IpAddr, u8),
+        gateway: Option<IpAddr>,
+    ) -> io::Result<()> {
+        let index = self.index(name)?;
+        let route = RouteMessageBuilder::<IpAddr>::new().output_interface(index);
+        let built = match route.destination_prefix(to.0, to.1) {
+            Ok(route) => match gateway {
+                Some(gateway) => route.gateway(gateway),
+                None => Ok(route),
+            },
+            Err(error) => Err(error),
+        };
+        let route = built.map_err(|error| io::Error::other(error.to_string()))?;
+        self.wait(self.handle.route().add(route.build()).execute())
+    }
+
     /// The default route.
     pub fn add_default_route(&self, name: &str, gateway: Ipv4Addr) -> io::Result<()> {
         let index = self.index(name)?;
@@ -215,9 +213,9 @@ impl Link {
             mtu: 0,
             up: message.header.flags.contains(LinkFlags::Up),
             parent: None,
+            kind: String::new(),
             macvlan: None,
         };
-        let mut is_macvlan = false;
         for attribute in &message.attributes {
             match attribute {
                 LinkAttribute::IfName(name) => link.name.clone_from(name),
@@ -227,7 +225,7 @@ impl Link {
                 LinkAttribute::LinkInfo(infos) => {
                     for info in infos {
                         match info {
-                            LinkInfo::Kind(InfoKind::MacVlan) => is_macvlan = true,
+                            LinkInfo::Kind(kind) => link.kind = kind.to_string(),
                             LinkInfo::Data(InfoData::MacVlan(data)) => {
                                 link.macvlan = data.iter().find_map(|one| match one {
                                     InfoMacVlan::Mode(mode) => Some((*mode).into()),
@@ -240,9 +238,6 @@ impl Link {
                 }
                 _ => {}
             }
-        }
-        if !is_macvlan {
-            link.macvlan = None;
         }
         link
     }

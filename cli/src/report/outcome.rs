@@ -1,6 +1,7 @@
 //! What a run came to.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use ndra_core::event::{SCHEMA, Step};
 use serde::Serialize;
@@ -16,6 +17,18 @@ pub(crate) struct Attached {
     pub(crate) mac: String,
     /// CIDR form.
     pub(crate) addresses: Vec<String>,
+}
+
+/// One pod that asked another over the network that both are on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    /// `namespace/name`.
+    pub(crate) from: String,
+    pub(crate) to: String,
+    /// Where the other was asked.
+    pub(crate) address: IpAddr,
+    /// When it answered, in microseconds; or why it did not.
+    pub(crate) took_us: Result<u64, String>,
 }
 
 /// One proof that nothing of a kind was left behind, or the list of what was.
@@ -34,6 +47,10 @@ pub(crate) struct Outcome {
     pub(crate) pods: usize,
     /// Interfaces that they had.
     pub(crate) attached: Vec<Attached>,
+    /// The same as pods' network namespaces had it, where those are real.
+    pub(crate) inside: Vec<Attached>,
+    /// Pods that asked each other.
+    pub(crate) answers: Vec<Answer>,
     /// What was looked for at the end.
     pub(crate) checks: Vec<Check>,
     /// What else went wrong.
@@ -44,6 +61,37 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
+    /// Takes what the steps told of interfaces. What the namespaces had must be the same.
+    pub(crate) fn take_attached(&mut self, told: Vec<Attached>) {
+        self.attached = told;
+        for seen in &self.inside {
+            let mut seen = seen.clone();
+            seen.addresses.sort_unstable();
+            let same = self.attached.iter().any(|told| {
+                let mut told = told.clone();
+                told.addresses.sort_unstable();
+                told == seen
+            });
+            if !same {
+                self.failures.push(format!(
+                    "the network namespace of pod {} has {} with {} {}: no step told of that",
+                    seen.pod,
+                    seen.interface,
+                    seen.mac,
+                    seen.addresses.join(" ")
+                ));
+            }
+        }
+        for answer in &self.answers {
+            if let Err(why) = &answer.took_us {
+                self.failures.push(format!(
+                    "pod {} did not answer pod {} at {}: {why}",
+                    answer.to, answer.from, answer.address
+                ));
+            }
+        }
+    }
+
     /// As expected, and nothing left.
     pub(crate) fn ok(&self) -> bool {
         self.failures.is_empty() && self.checks.iter().all(|check| check.left.is_empty())
@@ -77,6 +125,10 @@ impl Outcome {
             leaks: Vec<String>,
             #[serde(skip_serializing_if = "<[String]>::is_empty")]
             failures: &'a [String],
+            #[serde(skip_serializing_if = "is_zero")]
+            read_back: usize,
+            #[serde(skip_serializing_if = "is_zero")]
+            answers: usize,
             wall_us: u64,
             steps: &'a BTreeMap<Step, StepStats>,
         }
@@ -88,6 +140,8 @@ impl Outcome {
                 attachments: self.attached.len(),
                 leaks: self.leaks(),
                 failures: &self.failures,
+                read_back: self.inside.len(),
+                answers: self.answers.iter().filter(|a| a.took_us.is_ok()).count(),
                 wall_us: self.wall_us,
                 steps: &self.steps,
             },
@@ -95,6 +149,11 @@ impl Outcome {
         // Strings and numbers under string keys: there is nothing JSON could not say.
         serde_json::to_string(&line).unwrap_or_default()
     }
+}
+
+/// Nothing real was there to count.
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 #[cfg(test)]

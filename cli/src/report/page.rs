@@ -133,6 +133,18 @@ impl Page {
         if outcome.attached.is_empty() {
             let _ = writeln!(text, "{}", paint(WARN, "no pod got an interface"));
         }
+        if !outcome.inside.is_empty() {
+            let line = "as read inside the pods' network namespaces";
+            let _ = writeln!(text, "{}", paint(DIM, line));
+        }
+        for answer in outcome.answers.iter().take(LISTED) {
+            let answered = match &answer.took_us {
+                Ok(took) => paint(GOOD, format!("answered in {}", self.0.duration(*took))),
+                Err(_) => paint(BAD, "no answer".into()),
+            };
+            let (from, arrow, to) = (&answer.from, self.0.arrow, &answer.to);
+            let _ = writeln!(text, "{from} {arrow} {to} {}: {answered}", answer.address);
+        }
         text.push('\n');
     }
 

@@ -150,17 +150,11 @@ fn at_rest(world: &World, seen: &Seen) -> Vec<Check> {
             network
                 .interfaces()
                 .into_iter()
-                .map(|i| format!("{} in {}", i.if_name, i.netns.display()))
+                .map(|link| format!("{} in {}", link.name, link.netns.display()))
+                .chain(network.node_links())
                 .collect(),
         ),
-        check(
-            ADDRESSES,
-            network
-                .allocations()
-                .into_iter()
-                .map(|a| format!("{} of network {} ({})", a.ip, a.network, a.if_name))
-                .collect(),
-        ),
+        check(ADDRESSES, network.allocations()),
         check(
             RECORDS,
             match record {

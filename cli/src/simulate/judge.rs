@@ -1,5 +1,6 @@
 //! Holds what was seen against what a scenario expects, and says what is missing.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use ndra_core::attachment::record;
@@ -28,7 +29,7 @@ pub(crate) struct Facts {
 /// An interface in a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Found {
-    /// `namespace/name`, or the sandbox's id where no pod has it.
+    /// `namespace/name`, or the network namespace where no pod has it.
     pub(crate) pod: String,
     pub(crate) name: String,
     pub(crate) mac: String,
@@ -38,12 +39,12 @@ pub(crate) struct Found {
 /// The facts now.
 pub(crate) fn facts(world: &World) -> Facts {
     let sandboxes = world.runtime.sandboxes();
-    let pod = |id: &str| {
+    let pod = |netns: &Path| {
         let found = sandboxes
             .iter()
-            .find(|sandbox| sandbox.id == id && sandbox.ready);
+            .find(|sandbox| sandbox.ready && sandbox.netns.as_deref() == Some(netns));
         found.map_or_else(
-            || format!("sandbox {id}"),
+            || format!("namespace {}", netns.display()),
             |sandbox| format!("{}/{}", sandbox.namespace, sandbox.name),
         )
     };
@@ -52,11 +53,11 @@ pub(crate) fn facts(world: &World) -> Facts {
             .network
             .interfaces()
             .into_iter()
-            .map(|interface| Found {
-                pod: pod(&interface.container_id),
-                name: interface.if_name,
-                mac: interface.mac,
-                addresses: interface.ips.iter().map(ToString::to_string).collect(),
+            .map(|link| Found {
+                pod: pod(&link.netns),
+                name: link.name,
+                mac: link.mac,
+                addresses: link.addresses.iter().map(ToString::to_string).collect(),
             })
             .collect(),
         orphans: record::load(&world.work.at("state"), DRIVER)

@@ -1,6 +1,8 @@
 //! What of the node is real in a run, and what is played: chosen once, before anything
 //! starts.
 
+use std::path::PathBuf;
+
 use super::Flavor;
 
 /// One choice for every part of the node that comes in more than one kind.
@@ -25,20 +27,31 @@ pub(crate) enum MultusKind {
     Played,
 }
 
-/// Who makes interfaces.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Who makes interfaces, and in which network namespaces.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NetworkKind {
-    /// Nobody: what plugins would do is recorded.
+    /// Nobody: what plugins would do is recorded, and files stand for namespaces.
     Record,
+    /// The kernel, asked by the played plugins, in namespaces of the pods' own.
+    Kernel,
+    /// Real plugins from these directories, in namespaces of the pods' own.
+    Exec(Vec<PathBuf>),
+}
+
+impl NetworkKind {
+    /// Whether pods have namespaces of the kernel's.
+    pub(crate) fn real(&self) -> bool {
+        *self != Self::Record
+    }
 }
 
 impl Lane {
-    /// Every part played: needs nothing of the machine.
-    pub(crate) fn played(flavor: Flavor) -> Self {
+    /// Runtime and Multus played.
+    pub(crate) fn played(flavor: Flavor, network: NetworkKind) -> Self {
         Self {
             runtime: RuntimeKind::Played(flavor),
             multus: MultusKind::Played,
-            network: NetworkKind::Record,
+            network,
         }
     }
 
@@ -47,8 +60,13 @@ impl Lane {
         let runtime = match &self.runtime {
             RuntimeKind::Played(flavor) => flavor.to_string(),
         };
-        let multus = match (self.multus, self.network) {
-            (MultusKind::Played, NetworkKind::Record) => "Multus (recorded)".to_owned(),
+        let network = match self.network {
+            NetworkKind::Record => "recorded",
+            NetworkKind::Kernel => "kernel links",
+            NetworkKind::Exec(_) => "CNI plugins",
+        };
+        let multus = match self.multus {
+            MultusKind::Played => format!("Multus ({network})"),
         };
         [runtime, multus]
     }

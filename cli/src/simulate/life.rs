@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::board::Seen;
 use super::deployment;
+use super::inside::{Inside, Meetings};
 use super::world::World;
 use crate::failure::Failure;
 use crate::manifest::{Object, kind};
@@ -21,6 +22,13 @@ const TRIES: usize = 3;
 /// How long a pod may wait for a device while others may still give theirs back.
 const UNSCHEDULABLE: Duration = Duration::from_secs(3);
 
+/// What came of all lives.
+pub(crate) struct Lives {
+    pub(crate) failures: Vec<String>,
+    /// What pods had, as their network namespaces say; empty where those are played.
+    pub(crate) inside: Inside,
+}
+
 /// Runs `copies` of all pods, at most `parallel` copies at a time. What goes wrong with a
 /// pod is told, and the others go on.
 pub(crate) async fn run(
@@ -28,20 +36,23 @@ pub(crate) async fn run(
     objects: &[Object],
     copies: u16,
     parallel: u16,
-) -> Result<Vec<String>, Failure> {
+) -> Result<Lives, Failure> {
     let (own, shared): (Vec<&Object>, Vec<&Object>) =
         objects.iter().partition(|object| is_own(object));
     create_shared(world, &shared).await?;
+    let meetings = Meetings::new(copies, parallel);
     let lives = stream::iter(1..=copies).map(|number| {
         let copy = copy(&own, (copies > 1).then_some(number));
-        async move { one(world, &copy).await }
+        let meetings = &meetings;
+        async move { one(world, &copy, number, meetings).await }
     });
     let ended: Vec<_> = lives.buffer_unordered(parallel.into()).collect().await;
     let mut failures = Vec::new();
     for life in ended {
         failures.extend(life?);
     }
-    Ok(failures)
+    let inside = meetings.end();
+    Ok(Lives { failures, inside })
 }
 
 /// Whether every copy has one of its own.
@@ -93,7 +104,12 @@ pub(super) fn copy(objects: &[&Object], number: Option<u16>) -> Vec<Object> {
         .collect()
 }
 
-async fn one(world: &World, objects: &[Object]) -> Result<Vec<String>, Failure> {
+async fn one(
+    world: &World,
+    objects: &[Object],
+    number: u16,
+    meetings: &Meetings,
+) -> Result<Vec<String>, Failure> {
     let of_kind = |wanted| objects.iter().filter(move |object| object.kind == wanted);
     for kind in [&kind::CLAIM, &kind::POD, &kind::DEPLOYMENT] {
         for object in of_kind(kind) {
@@ -107,6 +123,12 @@ async fn one(world: &World, objects: &[Object]) -> Result<Vec<String>, Failure> 
     for deployment in of_kind(&kind::DEPLOYMENT) {
         failures.extend(deployment::ready(world, deployment).await);
     }
+    let mut pods: Vec<String> = of_kind(&kind::POD).map(Object::key).collect();
+    for deployment in of_kind(&kind::DEPLOYMENT) {
+        let key = deployment.key();
+        pods.extend(world.board.look(|seen| deployment::pods(seen, &key)));
+    }
+    meetings.meet(world, number, &pods).await;
     for kind in [&kind::DEPLOYMENT, &kind::POD, &kind::CLAIM] {
         let keys: Vec<String> = of_kind(kind).map(Object::key).collect();
         for key in &keys {

@@ -6,7 +6,7 @@ mod network;
 mod runtime;
 
 pub(crate) use multus::NodeMultus;
-pub(crate) use network::Network;
+pub(crate) use network::{Network, PodLink, look};
 pub(crate) use runtime::{NodeRuntime, Setting};
 
 use crate::failure::Failure;

@@ -5,11 +5,11 @@
 //! plugin itself. On a node that is a program in `/opt/cni/bin`; here it is a script that
 //! comes back to the same recorded network.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ndra_core::cni::CniError;
 use ndra_core::socket;
-use ndra_mock_multus::{PluginCall, Record, RecordConfig, State};
+use ndra_mock_multus::{PluginCall, Record};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -46,12 +46,28 @@ pub(crate) struct Answer {
 
 /// Serves the plugins of one work directory.
 pub(crate) struct Plugins {
-    server: AbortOnDropHandle<()>,
+    /// Where the programs are.
+    path: Vec<PathBuf>,
+    /// None when the programs are real ones.
+    server: Option<AbortOnDropHandle<()>>,
 }
 
 impl Plugins {
-    /// Writes the programs and answers them from `state`.
-    pub(crate) fn start(work: &WorkDir, state: State) -> Result<Self, Failure> {
+    /// Real programs, which need nobody.
+    pub(crate) fn real(path: &[PathBuf]) -> Self {
+        Self {
+            path: path.to_vec(),
+            server: None,
+        }
+    }
+
+    /// The directories, as one text.
+    pub(crate) fn path(&self) -> PathBuf {
+        std::env::join_paths(&self.path).unwrap_or_default().into()
+    }
+
+    /// Writes the programs and answers them by the played plugins.
+    pub(crate) fn start(work: &WorkDir, record: Record) -> Result<Self, Failure> {
         let fail = |error: &dyn std::fmt::Display| {
             Failure::run(format!("cannot provide CNI plugins: {error}"), "")
         };
@@ -67,22 +83,24 @@ impl Plugins {
             work.program(&path, &script).map_err(|e| fail(&e))?;
         }
         let listener = socket::bind(&socket).map_err(|e| fail(&e))?;
-        let record = Record::new(RecordConfig::default(), state);
         let server = tokio::spawn(async move {
             while let Ok(stream) = listener.accept().await {
-                // One at a time: each takes microseconds.
+                // One at a time: each takes microseconds, or milliseconds with a kernel.
                 let _ = serve(stream, &record).await;
             }
         });
         Ok(Self {
-            server: AbortOnDropHandle::new(server),
+            path: vec![work.plugins()],
+            server: Some(AbortOnDropHandle::new(server)),
         })
     }
 
     /// Ends the server and removes its socket.
     pub(crate) async fn stop(self) {
-        self.server.abort();
-        let _ = self.server.await;
+        if let Some(server) = self.server {
+            server.abort();
+            let _ = server.await;
+        }
     }
 }
 
@@ -90,7 +108,11 @@ async fn serve(mut stream: UnixStream, record: &Record) -> std::io::Result<()> {
     let mut call = Vec::new();
     (&mut stream).take(MAX_CALL).read_to_end(&mut call).await?;
     let call: Call = serde_json::from_slice(&call)?;
-    let answer = answer(record, &call);
+    // Where the kernel makes links, it blocks.
+    let record = record.clone();
+    let answer = tokio::task::spawn_blocking(move || answer(&record, &call))
+        .await
+        .map_err(std::io::Error::other)?;
     stream.write_all(&serde_json::to_vec(&answer)?).await?;
     stream.shutdown().await
 }

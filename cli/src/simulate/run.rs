@@ -10,7 +10,8 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::board::Board;
-use super::lane::Lane;
+use super::inside::Inside;
+use super::lane::{Lane, NetworkKind};
 use super::show::{Layout, Show};
 use super::stage::{Stage, Stuck};
 use super::stream::{self, Inlet, RING};
@@ -132,7 +133,7 @@ impl Plan {
         (devices * together).clamp(SLOTS, 4096)
     }
 
-    fn options(&self, args: &Args) -> Result<Options, Failure> {
+    fn options(&self, args: &Args, network: NetworkKind) -> Result<Options, Failure> {
         let (flavor, kubelet_api, driver) = match self {
             Self::Pods { .. } => (
                 args.cri_flavor.unwrap_or(Flavor::Containerd),
@@ -148,7 +149,7 @@ impl Plan {
             ),
         };
         Ok(Options {
-            lane: Lane::played(flavor),
+            lane: Lane::played(flavor, network),
             kubelet_api,
             slots: self.slots(),
             driver,
@@ -203,12 +204,12 @@ fn devices(object: &Object) -> usize {
 }
 
 /// Runs what the command line asks for and says what came of it.
-pub(super) async fn run(args: Args) -> Result<ExitCode, Failure> {
+pub(super) async fn run(args: Args, network: NetworkKind) -> Result<ExitCode, Failure> {
     if args.watch {
         watch::check_terminal()?;
     }
     let plan = Plan::of(&args)?;
-    let options = plan.options(&args)?;
+    let options = plan.options(&args, network)?;
     if args.watch {
         return watched(&args, plan, options).await;
     }
@@ -239,7 +240,7 @@ pub(super) async fn run(args: Args) -> Result<ExitCode, Failure> {
     let complete = |mut outcome: Outcome| {
         outcome.pods = plan.pods();
         outcome.wall_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        outcome.attached = show.attached();
+        outcome.take_attached(show.attached());
         show.complete(&mut outcome);
         outcome
     };
@@ -323,13 +324,18 @@ async fn whole(
         move |told| show.tell(&told)
     });
     let mut world = World::start(options, work, board, inlet, recorder, plan.objects()).await?;
+    let mut inside = Inside::default();
     let mut failures = match plan {
         Plan::Pods {
             objects,
             copies,
             parallel,
             ..
-        } => life::run(&world, objects, *copies, *parallel).await?,
+        } => {
+            let lives = life::run(&world, objects, *copies, *parallel).await?;
+            inside = lives.inside;
+            lives.failures
+        }
         Plan::Scenario(scenario) => match Stage::new(&mut world, scenario).run().await {
             Ok(()) => Vec::new(),
             Err(Stuck::Failed(why)) => vec![why],
@@ -346,6 +352,8 @@ async fn whole(
     let outcome = Outcome {
         checks: ended.checks,
         failures,
+        inside: inside.attached,
+        answers: inside.answers,
         ..Outcome::default()
     };
     Ok((outcome, ended.work))

@@ -9,6 +9,7 @@ use kube::core::Status;
 use ndra_core::event::Recorder;
 use ndra_core::gate::{Gate, GateKeeper};
 use ndra_mock_apiserver::ApiServer;
+use ndra_mock_cri::Namespaces;
 use ndra_mock_kubelet::{Kubelet, PluginStatus};
 use serde_json::{Value, json};
 use tokio_util::task::AbortOnDropHandle;
@@ -101,14 +102,21 @@ impl World {
         } else {
             (Gate::default(), None)
         };
-        let network = Network::new(options.lane.network);
-        let plugins = Plugins::start(&work, network.state())?;
+        let network = Network::new(options.lane.network.clone(), &work);
+        let plugins = match network.plugins() {
+            Ok(played) => Plugins::start(&work, played)?,
+            Err(real) => Plugins::real(real),
+        };
         let runtime = NodeRuntime::start(
             &options.lane.runtime,
             Setting {
                 work: &work,
                 recorder: recorder.clone(),
                 gate: gate.clone(),
+                namespaces: match network.real() {
+                    true => Namespaces::Kernel,
+                    false => Namespaces::Files,
+                },
             },
         )
         .await?;
@@ -253,7 +261,7 @@ impl World {
             ("events-socket", work.socket("events")),
             ("cri-socket", self.runtime.socket().to_owned()),
             ("multus-socket", self.multus.socket().to_owned()),
-            ("cni-path", work.plugins()),
+            ("cni-path", self.plugins.path()),
             ("cni-cache-dir", work.at("cni/cache")),
         ]
         .into_iter()

@@ -44,6 +44,7 @@ pub(crate) async fn start(flavor: Flavor, gate: Gate, cdi_dirs: &[&str]) -> Node
         cdi_dirs: cdi_dirs.iter().map(|d| dir.path().join(d)).collect(),
         state_dir: dir.path().join("state"),
         netns_dir: dir.path().join("netns"),
+        namespaces: ndra_mock_cri::Namespaces::Files,
         flavor,
         recorder: recorder.clone(),
         gate,

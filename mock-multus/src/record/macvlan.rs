@@ -7,12 +7,10 @@ use ipnet::IpNet;
 use ndra_core::cni::{CniError, CniInterface, CniIp, CniResult};
 use serde_json::{Map, Value};
 
-use super::state::{Link, Netns, Node};
+use super::link::{Master, Wanted};
+use super::state::{Netns, Node};
 use super::{Ipam, IpamResult, PluginCall, Record, args, fixed, internal, not_found};
 use crate::go_json::wrong_kind;
-
-/// What Ethernet links have.
-const MASTER_MTU: i64 = 1500;
 
 pub(super) fn run(
     record: &Record,
@@ -35,8 +33,10 @@ pub(super) fn run(
 
 /// The part of the configuration that an ADD or CHECK reads first.
 struct Config {
+    master: Master,
     mode: String,
     mac: Option<String>,
+    mtu: Option<u32>,
 }
 
 impl Config {
@@ -57,26 +57,28 @@ impl Config {
                 format!("failed to load netconf: {text}")
             })?,
         };
-        let links = &record.config.links;
-        let master = match &master[..] {
-            "" => links.first().ok_or("no default route interface found")?,
-            named => named,
+        let master = record.master(&master)?;
+        let mtu = match u32::try_from(mtu) {
+            Ok(mtu) if mtu <= master.mtu => (mtu > 0).then_some(mtu),
+            _ => {
+                let most = master.mtu;
+                return Err(format!(
+                    "invalid MTU {mtu}, must be [0, master MTU({most})]"
+                ));
+            }
         };
-        if !links.iter().any(|link| link == master) {
-            return Err("Link not found".into());
-        }
-        if !(0..=MASTER_MTU).contains(&mtu) {
-            return Err(format!(
-                "invalid MTU {mtu}, must be [0, master MTU({MASTER_MTU})]"
-            ));
-        }
         let [from_env] = args::load(call.args, ["MAC"])?;
         let at_run_time = config["runtimeConfig"]["mac"].as_str().map(str::to_owned);
         let mac = [at_run_time, from_env, Some(mac)]
             .into_iter()
             .flatten()
             .find(|mac| !mac.is_empty());
-        Ok(Self { mode, mac })
+        Ok(Self {
+            master,
+            mode,
+            mac,
+            mtu,
+        })
     }
 
     fn check_mode(&self) -> Result<&str, String> {
@@ -94,31 +96,25 @@ fn add(record: &Record, call: &PluginCall<'_>, config: &Value) -> Result<CniResu
     let netns =
         Netns::open(call.netns).map_err(|e| format!("failed to open netns %!q(<nil>): {e}"))?;
     let mode = own.check_mode()?.to_owned();
-    let mac = match &own.mac {
-        Some(text) => asked_mac(text)?,
-        None => any_mac(),
+    let mac = own.mac.as_deref().map(asked_mac).transpose()?;
+    let wanted = Wanted {
+        netns: &netns,
+        name: call.if_name,
+        mode: &mode,
+        mac,
+        mtu: own.mtu,
+        container_id: call.container_id,
+        network: config["name"].as_str().unwrap_or_default(),
     };
-    let mut node = record.state.node();
-    if call.if_name == "lo" || node.link(&netns, call.if_name).is_some() {
-        return Err(format!(
-            "failed to rename macvlan to {:?}: file exists",
-            call.if_name
-        ));
-    }
-    node.add_link(Link {
-        netns: netns.clone(),
-        name: call.if_name.to_owned(),
-        mac: mac.clone(),
-        mode,
-        ips: Vec::new(),
-        up: false,
-        container_id: call.container_id.to_owned(),
-        network: config["name"].as_str().unwrap_or_default().to_owned(),
-    });
+    let mac = record.make_link(&own.master, &wanted)?;
     // From here on a failure leaves the link behind, as the real plugin does.
     let mut result = CniResult::default();
-    if let Some(mut ipam) = find_ipam(&mut node, config)? {
-        result = ipam_result(ipam.add(config, call)?)?;
+    let answer = match find_ipam(&mut record.state.node(), config)? {
+        Some(mut ipam) => Some(ipam.add(config, call)?),
+        None => None,
+    };
+    if let Some(answer) = answer {
+        result = ipam_result(answer)?;
         if result.ips.is_empty() {
             return Err("IPAM plugin returned missing IP config".into());
         }
@@ -126,10 +122,7 @@ fn add(record: &Record, call: &PluginCall<'_>, config: &Value) -> Result<CniResu
             ip.interface = Some(0);
         }
     }
-    if let Some(link) = node.link_mut(&netns, call.if_name) {
-        link.up = true;
-        link.ips = result.ips.iter().map(|ip| ip.address).collect();
-    }
+    record.set_up(&netns, call.if_name, &result)?;
     result.interfaces = vec![CniInterface {
         name: call.if_name.to_owned(),
         mac,
@@ -145,22 +138,20 @@ fn add(record: &Record, call: &PluginCall<'_>, config: &Value) -> Result<CniResu
 
 /// Succeeds as often as it is asked, and when the namespace is gone.
 fn del(record: &Record, call: &PluginCall<'_>, config: &Value) -> Result<(), String> {
-    let mut node = record.state.node();
-    if let Some(mut ipam) = find_ipam(&mut node, config)? {
+    if let Some(mut ipam) = find_ipam(&mut record.state.node(), config)? {
         ipam.del(config, call)?;
     }
-    if let Ok(netns) = Netns::open(call.netns) {
-        node.delete_link(&netns, call.if_name);
+    match Netns::open(call.netns) {
+        Ok(netns) => record.delete_link(&netns, call.if_name),
+        Err(_) => Ok(()),
     }
-    Ok(())
 }
 
 fn check(record: &Record, call: &PluginCall<'_>, config: &Value) -> Result<(), String> {
     let own = Config::read(record, call, config)?;
     let netns = Netns::open(call.netns)
         .map_err(|e| format!("failed to open netns {:?}: {e}", call.netns))?;
-    let mut node = record.state.node();
-    if let Some(mut ipam) = find_ipam(&mut node, config)? {
+    if let Some(mut ipam) = find_ipam(&mut record.state.node(), config)? {
         ipam.check(config, call)?;
     }
     if config["prevResult"].is_null() {
@@ -177,7 +168,7 @@ fn check(record: &Record, call: &PluginCall<'_>, config: &Value) -> Result<(), S
             call.netns
         ));
     };
-    let Some(link) = node.link(&netns, &inside.name) else {
+    let Some(link) = record.see(&netns, &inside.name) else {
         return Err(format!(
             "container Interface name in prevResult: {} not found",
             inside.name
@@ -291,27 +282,22 @@ pub(super) fn in_config_version(result: &CniResult, config: &Value) -> Result<Va
 }
 
 /// A locally administered unicast address, another one every time.
-fn any_mac() -> String {
+pub(super) fn any_mac() -> [u8; 6] {
     let random = std::collections::hash_map::RandomState::new()
         .build_hasher()
         .finish();
     let mut bytes: [u8; 6] = [0; 6];
     bytes.copy_from_slice(&random.to_le_bytes()[..6]);
     bytes[0] = bytes[0] & 0xfe | 0x02;
-    shown(&bytes)
+    bytes
 }
 
-/// Reads an address in one of the three notations, and refuses what no interface can have.
-fn asked_mac(text: &str) -> Result<String, String> {
-    let Some(bytes) = parse_mac(text) else {
-        return Err(format!(
-            "invalid args {text} for MAC addr: address {text}: invalid MAC address"
-        ));
-    };
-    if bytes[0] & 1 == 1 || bytes == [0; 6] {
-        return Err("failed to create macvlan: cannot assign requested address".into());
-    }
-    Ok(shown(&bytes))
+/// Reads an address in one of the three notations. What no interface can have is refused
+/// where the interface is made.
+fn asked_mac(text: &str) -> Result<[u8; 6], String> {
+    parse_mac(text).ok_or_else(|| {
+        format!("invalid args {text} for MAC addr: address {text}: invalid MAC address")
+    })
 }
 
 /// `02:00:…`, `02-00-…` or `0200.0000.0001`.
@@ -336,8 +322,4 @@ pub(crate) fn parse_mac(text: &str) -> Option<[u8; 6]> {
         *byte = u8::from_str_radix(digits.get(at..at + 2)?, 16).ok()?;
     }
     Some(bytes)
-}
-
-fn shown(bytes: &[u8; 6]) -> String {
-    bytes.map(|byte| format!("{byte:02x}")).join(":")
 }

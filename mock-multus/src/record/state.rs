@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use ndra_core::cni::CniResult;
 
 use super::host_local::Stores;
+use super::kernel;
 
 /// A node's state. Clones share it; it outlives the daemon that changes it.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +38,8 @@ pub(super) struct Link {
     pub(super) up: bool,
     pub(super) container_id: String,
     pub(super) network: String,
+    /// The kernel has it, and knows better than this.
+    pub(super) real: bool,
 }
 
 /// One namespace. A file made anew under an old path is another one.
@@ -74,6 +77,22 @@ impl Netns {
     fn exists(&self) -> bool {
         let path = self.path.to_string_lossy();
         Self::open(&path).is_ok_and(|now| now == *self)
+    }
+}
+
+impl Link {
+    /// As it is now; `None` when the kernel has it no more.
+    fn now(self) -> Option<Self> {
+        if !self.real {
+            return Some(self);
+        }
+        let seen = kernel::see(&self.netns.path, &self.name)?;
+        Some(Self {
+            mac: seen.mac,
+            ips: seen.ips,
+            up: seen.up,
+            ..self
+        })
     }
 }
 
@@ -143,15 +162,19 @@ impl State {
         let mut node = self.node();
         // Those of namespaces that went are found by nobody else.
         node.links.retain(|link| link.netns.exists());
-        node.links
-            .iter()
+        let links = node.links.clone();
+        // Asking the kernel takes a while.
+        drop(node);
+        links
+            .into_iter()
+            .filter_map(Link::now)
             .map(|link| Interface {
-                container_id: link.container_id.clone(),
-                netns: link.netns.path.clone(),
-                if_name: link.name.clone(),
-                mac: link.mac.clone(),
-                ips: link.ips.clone(),
-                network: link.network.clone(),
+                container_id: link.container_id,
+                netns: link.netns.path,
+                if_name: link.name,
+                mac: link.mac,
+                ips: link.ips,
+                network: link.network,
                 up: link.up,
             })
             .collect()
@@ -169,12 +192,5 @@ impl State {
                 if_name: if_name.to_owned(),
             })
             .collect()
-    }
-
-    /// Whether the namespace at `netns` has an interface `name`, or why that cannot be
-    /// told. Every namespace has `lo`.
-    pub(crate) fn has_interface(&self, netns: &Path, name: &str) -> Result<bool, String> {
-        let netns = Netns::open(&netns.to_string_lossy())?;
-        Ok(name == "lo" || self.node().link(&netns, name).is_some())
     }
 }

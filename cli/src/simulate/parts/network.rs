@@ -1,48 +1,171 @@
 //! Who makes interfaces in a run, and which there are.
 
-use ndra_mock_multus::{Allocation, Backend, Interface, RecordConfig, State};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 
+use ipnet::IpNet;
+use ndra_mock_multus::{Backend, ExecConfig, Record, RecordConfig, State};
+use ndra_netns::{Links, here, inside};
+
+use super::super::ground::ADDRESSES;
 use super::super::lane::NetworkKind;
+use super::super::workdir::WorkDir;
 
 /// The network of the run's node. It outlives restarts of Multus.
-pub(crate) enum Network {
-    /// What plugins would do is recorded.
-    Record(State),
+pub(crate) struct Network {
+    kind: NetworkKind,
+    /// Of the played plugins; empty when real ones run.
+    state: State,
+    namespaces: PathBuf,
+    cache: PathBuf,
+}
+
+/// An interface in a pod's network namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PodLink {
+    pub(crate) netns: PathBuf,
+    pub(crate) name: String,
+    /// Lower case with colons.
+    pub(crate) mac: String,
+    pub(crate) addresses: Vec<IpNet>,
 }
 
 impl Network {
     /// A node's network, empty.
-    pub(crate) fn new(kind: NetworkKind) -> Self {
-        match kind {
-            NetworkKind::Record => Self::Record(State::default()),
+    pub(crate) fn new(kind: NetworkKind, work: &WorkDir) -> Self {
+        Self {
+            kind,
+            state: State::default(),
+            namespaces: work.at("netns"),
+            cache: work.at("cni/cache"),
         }
     }
 
     /// What answers behind Multus's mock.
     pub(crate) fn backend(&self) -> Backend {
-        match self {
-            Self::Record(_) => Backend::Record(RecordConfig::default()),
+        match &self.kind {
+            NetworkKind::Record => Backend::Record(RecordConfig::default()),
+            NetworkKind::Kernel => Backend::Kernel,
+            NetworkKind::Exec(path) => Backend::Exec(ExecConfig {
+                cni_path: path.clone(),
+                cache_dir: self.cache.clone(),
+            }),
         }
     }
 
-    /// What was recorded; empty when nothing is.
+    /// What the played plugins made, for a Multus that comes back.
     pub(crate) fn state(&self) -> State {
-        match self {
-            Self::Record(state) => state.clone(),
+        self.state.clone()
+    }
+
+    /// The played plugins, for whoever runs them without Multus; or where the real ones are.
+    pub(crate) fn plugins(&self) -> Result<Record, &[PathBuf]> {
+        match &self.kind {
+            NetworkKind::Record => Ok(Record::new(RecordConfig::default(), self.state())),
+            NetworkKind::Kernel => Ok(Record::kernel(self.state())),
+            NetworkKind::Exec(path) => Err(path),
         }
     }
 
-    /// Interfaces in pods that exist now.
-    pub(crate) fn interfaces(&self) -> Vec<Interface> {
-        match self {
-            Self::Record(state) => state.interfaces(),
+    /// Whether what it says of pods comes from the kernel.
+    pub(crate) fn real(&self) -> bool {
+        self.kind.real()
+    }
+
+    /// Interfaces in pods that exist now: as recorded, or as the kernel has them.
+    pub(crate) fn interfaces(&self) -> Vec<PodLink> {
+        if self.real() {
+            let namespaces = paths(&self.namespaces).into_iter();
+            return namespaces.flat_map(|netns| look(&netns)).collect();
+        }
+        let recorded = self.state.interfaces().into_iter();
+        recorded
+            .map(|interface| PodLink {
+                netns: interface.netns,
+                name: interface.if_name,
+                mac: interface.mac,
+                addresses: interface.ips,
+            })
+            .collect()
+    }
+
+    /// Links of the node that were not there when the run began. A bridge is not among them:
+    /// the plugin makes it for the node and leaves it there.
+    pub(crate) fn node_links(&self) -> Vec<String> {
+        if !self.real() {
+            return Vec::new();
+        }
+        let own = ["lo", ndra_netns::UPLINK, ndra_netns::UPLINK_PEER];
+        match here(|| Links::open()?.list()) {
+            Ok(links) => links
+                .into_iter()
+                .filter(|link| !own.contains(&&link.name[..]) && link.kind != "bridge")
+                .map(|link| format!("{} on the node", link.name))
+                .collect(),
+            Err(error) => vec![format!("the node's links cannot be listed: {error}")],
         }
     }
 
     /// Addresses that are reserved now.
-    pub(crate) fn allocations(&self) -> Vec<Allocation> {
-        match self {
-            Self::Record(state) => state.allocations(),
+    pub(crate) fn allocations(&self) -> Vec<String> {
+        if let NetworkKind::Exec(_) = self.kind {
+            return reserved(&Path::new(ADDRESSES).join("networks"));
+        }
+        let allocations = self.state.allocations().into_iter();
+        allocations
+            .map(|a| format!("{} of network {} ({})", a.ip, a.network, a.if_name))
+            .collect()
+    }
+}
+
+/// The interfaces inside a namespace of the kernel's, `lo` apart. One that goes meanwhile
+/// has none.
+pub(crate) fn look(netns: &Path) -> Vec<PodLink> {
+    let found = inside(netns, || -> io::Result<Vec<PodLink>> {
+        let links = Links::open()?;
+        let mut found = Vec::new();
+        for link in links.list()? {
+            if link.name == "lo" {
+                continue;
+            }
+            let mac: Vec<String> = link.mac.iter().map(|byte| format!("{byte:02x}")).collect();
+            let addresses = links.addresses(&link.name)?.into_iter();
+            found.push(PodLink {
+                netns: netns.to_owned(),
+                name: link.name,
+                mac: mac.join(":"),
+                addresses: addresses
+                    .filter_map(|(ip, prefix)| IpNet::new(ip, prefix).ok())
+                    .collect(),
+            });
+        }
+        Ok(found)
+    });
+    found.ok().and_then(Result::ok).unwrap_or_default()
+}
+
+/// What the real host-local keeps: a file named by its address in a directory a network.
+fn reserved(networks: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for network in paths(networks) {
+        for file in paths(&network) {
+            let name = |path: &Path| path.file_name().map(|n| n.to_string_lossy().into_owned());
+            let (Some(network), Some(ip)) = (name(&network), name(&file)) else {
+                continue;
+            };
+            // Others are its lock and its last answer.
+            if ip.parse::<std::net::IpAddr>().is_ok() {
+                found.push(format!("{ip} of network {network}"));
+            }
         }
     }
+    found
+}
+
+fn paths(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    paths.sort();
+    paths
 }

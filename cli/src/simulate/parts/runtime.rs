@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use ndra_core::event::Recorder;
 use ndra_core::gate::Gate;
-use ndra_mock_cri::{Config, Runtime, SandboxInfo};
+use ndra_mock_cri::{Config, Namespaces, Runtime, SandboxInfo};
 
 use super::super::lane::RuntimeKind;
 use super::super::workdir::WorkDir;
@@ -16,6 +16,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) work: &'a WorkDir,
     pub(crate) recorder: Recorder,
     pub(crate) gate: Gate,
+    /// What pods' network namespaces are.
+    pub(crate) namespaces: Namespaces,
 }
 
 /// A running container runtime.
@@ -31,6 +33,7 @@ impl NodeRuntime {
             work,
             recorder,
             gate,
+            namespaces,
         } = setting;
         match kind {
             RuntimeKind::Played(flavor) => {
@@ -40,6 +43,7 @@ impl NodeRuntime {
                     cdi_dirs: vec![work.at("cdi")],
                     state_dir: work.at("cri"),
                     netns_dir: work.at("netns"),
+                    namespaces,
                     flavor: (*flavor).into(),
                     recorder,
                     gate,
