@@ -74,6 +74,7 @@ pub(crate) struct Args {
     #[arg(
         long,
         env = "CNI_PATH",
+        hide_env_values = true,
         default_value = "/opt/cni/bin:/usr/lib/cni",
         value_name = "DIRS"
     )]

@@ -62,7 +62,8 @@ fn each_is_valid_without_a_warning() {
 fn each_runs_to_its_end() {
     let mut page = String::new();
     for file in examples() {
-        let args = ["simulate", "--timeout", "60s", file.to_str().unwrap()];
+        let name = file.to_str().unwrap();
+        let args = ["simulate", "--timeout", "60s", "--netns", "virtual", name];
         let (code, out, err) = ndra(&args);
         assert_eq!(
             (code, err.as_str()),

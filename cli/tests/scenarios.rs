@@ -1,5 +1,6 @@
 //! Every shipped scenario, in every flavour it is meant for, as a test of its own. Each run
-//! is a process of its own with a directory of its own, so that all run in parallel.
+//! is a process of its own with a directory of its own, so that all run in parallel. Other
+//! lanes than the played one are in `matrix.rs`.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -9,7 +10,7 @@ use std::process::Command;
 fn run(name: &str, flavor: &str) {
     let output = Command::new(env!("CARGO_BIN_EXE_ndra"))
         .args(["simulate", "--scenario", name, "--cri-flavor", flavor])
-        .args(["--timeout", "60s"])
+        .args(["--timeout", "60s", "--netns", "virtual"])
         .env("LC_ALL", "C.UTF-8")
         .output()
         .unwrap();

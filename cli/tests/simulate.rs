@@ -20,6 +20,8 @@ fn with_timeout(args: &[&str], timeout: &str) -> Command {
         .arg("simulate")
         .args(args)
         .args(["--timeout", timeout])
+        // The same on every machine.
+        .args(["--netns", "virtual"])
         .env("LC_ALL", "C.UTF-8")
         .env_remove("NO_COLOR");
     command

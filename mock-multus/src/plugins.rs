@@ -16,7 +16,7 @@ pub(crate) enum Plugins {
     Record(Record),
     Exec {
         executor: Executor,
-        /// Interfaces made here: the kernel is not asked, for that takes its privileges.
+        /// Interfaces made here, for where the kernel cannot be asked.
         made: Mutex<Vec<(Netns, String)>>,
     },
 }
@@ -41,7 +41,12 @@ impl Plugins {
         match self {
             Self::Record(record) => record.has_interface(Path::new(netns), name),
             Self::Exec { made, .. } => {
-                let netns = Netns::open(netns)?;
+                let path = netns;
+                let netns = Netns::open(path)?;
+                // A file is no namespace, and another's may not be entered.
+                if let Ok(found) = ndra_netns::has_interface(Path::new(path), name) {
+                    return Ok(found);
+                }
                 let made = made.lock().unwrap_or_else(PoisonError::into_inner);
                 Ok(name == "lo" || made.iter().any(|(ns, n)| *ns == netns && n == name))
             }

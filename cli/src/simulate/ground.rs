@@ -13,6 +13,9 @@ use crate::problem::{Place, Problem};
 /// Where host-local keeps addresses when a configuration does not say.
 pub(super) const ADDRESSES: &str = "/var/lib/cni";
 
+/// Where plugins look for what the administrator of a host allows them.
+const SETTINGS: &str = "/etc/cni";
+
 /// Moves this process to where the run takes place, and says who makes interfaces there. To
 /// be called before any thread is started.
 pub(super) fn enter(args: &Args) -> Result<NetworkKind, Failure> {
@@ -73,7 +76,7 @@ fn own_files(path: &[std::path::PathBuf]) -> Result<Vec<Mount>, Failure> {
         .into());
     }
     let addresses = Path::new(ADDRESSES);
-    Ok(match addresses.parent() {
+    let mut mounts = match addresses.parent() {
         Some(above) if !addresses.exists() => {
             vec![
                 Mount::Empty(above.into()),
@@ -81,5 +84,10 @@ fn own_files(path: &[std::path::PathBuf]) -> Result<Vec<Mount>, Failure> {
             ]
         }
         _ => vec![Mount::Empty(addresses.into())],
-    })
+    };
+    // Not everybody may read what the host's administrator wrote there.
+    if Path::new(SETTINGS).exists() {
+        mounts.push(Mount::Empty(SETTINGS.into()));
+    }
+    Ok(mounts)
 }

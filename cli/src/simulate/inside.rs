@@ -85,7 +85,8 @@ impl Meetings {
             last = *arrived == meeting.expected;
         });
         if last {
-            let pods = std::mem::take(&mut *lock(&meeting.pods));
+            let mut pods = std::mem::take(&mut *lock(&meeting.pods));
+            pods.sort_by(|(one, _), (other, _)| one.cmp(other));
             let asked = tokio::task::spawn_blocking(move || ask(&pods)).await;
             self.found().answers.extend(asked.unwrap_or_default());
             meeting.done.send_replace(true);

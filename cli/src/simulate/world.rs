@@ -274,7 +274,10 @@ impl World {
             "--hook-timeout=8s",
             "--hook-kill-after=9s",
             "--cni-timeout=7s",
-            "--release-timeout=400ms",
+            match self.network.real() {
+                true => "--release-timeout=3s",
+                false => "--release-timeout=400ms",
+            },
             "--orphan-retry=200ms",
             "--stop-timeout=5s",
         ];

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::net::IpAddr;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -118,15 +119,25 @@ pub(super) fn set_up(netns: &Netns, name: &str, result: &CniResult) -> Result<()
                 .add_route(name, (to.network(), to.prefix_len()), via)
                 .map_err(|e| {
                     let via = via.map_or_else(|| "<nil>".into(), |via| via.to_string());
+                    let (to, mask) = (to.network(), hex(&to));
+                    let why = text(&e);
                     format!(
-                        "failed to add route '{to} via {via} dev {name}': {}",
-                        text(&e)
+                        "failed to add route '{{{to} {mask}}} via {via} dev {name} metric 0 (Scope: universe, Table: 0)': {why}"
                     )
                 })?;
         }
         Ok(())
     });
     configured.map_err(|e| e.to_string())?
+}
+
+/// A mask as Go prints it among other things.
+fn hex(net: &IpNet) -> String {
+    let bytes = match net.netmask() {
+        IpAddr::V4(mask) => mask.octets().to_vec(),
+        IpAddr::V6(mask) => mask.octets().to_vec(),
+    };
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn settle(links: &Links, name: &str) -> Result<(), String> {

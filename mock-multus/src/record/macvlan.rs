@@ -122,7 +122,13 @@ fn add(record: &Record, call: &PluginCall<'_>, config: &Value) -> Result<CniResu
             ip.interface = Some(0);
         }
     }
-    record.set_up(&netns, call.if_name, &result)?;
+    if let Err(error) = record.set_up(&netns, call.if_name, &result) {
+        // The address goes back, whatever that says; the link stays all the same.
+        if let Ok(Some(mut ipam)) = find_ipam(&mut record.state.node(), config) {
+            let _ = ipam.del(config, call);
+        }
+        return Err(error);
+    }
     result.interfaces = vec![CniInterface {
         name: call.if_name.to_owned(),
         mac,
@@ -267,7 +273,8 @@ pub(super) fn config_version(config: &Value) -> &str {
 /// Results of 0.1.0 and 0.2.0 have no interfaces. They lose them here, too, but come in
 /// the form of 0.3.0, since nobody here reads the old one.
 pub(super) fn in_config_version(result: &CniResult, config: &Value) -> Result<Value, CniError> {
-    let converted = match config_version(config) {
+    let version = config_version(config);
+    let converted = match version {
         "0.1.0" | "0.2.0" => {
             let mut old = result.clone();
             old.interfaces.clear();
@@ -278,7 +285,12 @@ pub(super) fn in_config_version(result: &CniResult, config: &Value) -> Result<Va
         }
         version => result.to_version(version),
     };
-    converted.map_err(|e| internal(e.to_string()))
+    let mut printed = converted.map_err(|e| internal(e.to_string()))?;
+    if version.starts_with("0.") && printed["dns"].is_null() {
+        // Results of that age always have it.
+        printed["dns"] = Value::Object(Map::new());
+    }
+    Ok(printed)
 }
 
 /// A locally administered unicast address, another one every time.

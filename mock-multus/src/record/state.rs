@@ -110,6 +110,8 @@ impl Node {
     }
 
     pub(super) fn add_link(&mut self, link: Link) {
+        // The kernel gives the number of a namespace that went to the next one.
+        self.delete_link(&link.netns.clone(), &link.name);
         self.links.push(link);
     }
 

@@ -90,19 +90,25 @@ impl Network {
             .collect()
     }
 
-    /// Links of the node that were not there when the run began. A bridge is not among them:
-    /// the plugin makes it for the node and leaves it there.
+    /// How the node's links differ from those when the run began. A bridge counts for
+    /// nothing: the plugin makes it for the node and leaves it there.
     pub(crate) fn node_links(&self) -> Vec<String> {
         if !self.real() {
             return Vec::new();
         }
         let own = ["lo", ndra_netns::UPLINK, ndra_netns::UPLINK_PEER];
         match here(|| Links::open()?.list()) {
-            Ok(links) => links
-                .into_iter()
-                .filter(|link| !own.contains(&&link.name[..]) && link.kind != "bridge")
-                .map(|link| format!("{} on the node", link.name))
-                .collect(),
+            Ok(links) => {
+                let gone = own
+                    .iter()
+                    .filter(|name| links.iter().all(|link| link.name != **name))
+                    .map(|name| format!("{name} is missing on the node"));
+                let more = links
+                    .iter()
+                    .filter(|link| !own.contains(&&link.name[..]) && link.kind != "bridge")
+                    .map(|link| format!("{} on the node", link.name));
+                gone.chain(more).collect()
+            }
             Err(error) => vec![format!("the node's links cannot be listed: {error}")],
         }
     }

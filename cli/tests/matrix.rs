@@ -1,0 +1,164 @@
+//! Every scenario on every lane, as `fixtures/matrix.yaml` says. The played lane is in
+//! `scenarios.rs`, a test for each; here is what needs the kernel.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use serde::Deserialize;
+
+/// Lanes that have a test: here, or in `scenarios.rs`.
+const TESTED: [&str; 3] = ["mock-cri/exec", "mock-cri/kernel", "mock-cri/record"];
+
+/// Plugins that the scenarios name.
+const PLUGINS: [&str; 3] = ["macvlan", "host-local", "static"];
+
+/// Scenarios that run at the same time.
+const TOGETHER: usize = 2;
+
+/// One lane at a time: each keeps the machine busy.
+static TURN: Mutex<()> = Mutex::new(());
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Matrix {
+    /// With the options that choose them.
+    lanes: BTreeMap<String, Vec<String>>,
+    scenarios: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+impl Matrix {
+    fn read() -> Self {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/matrix.yaml");
+        serde_saphyr::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+    }
+}
+
+fn ndra(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ndra"));
+    command.args(args).env("LC_ALL", "C.UTF-8");
+    command
+}
+
+#[test]
+fn every_scenario_has_a_cell_for_every_lane() {
+    let matrix = Matrix::read();
+    assert!(matrix.lanes.keys().eq(TESTED), "a lane has no test");
+    let listed = ndra(&["simulate", "--list-scenarios"]).output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    let mut listed: Vec<&str> = listed.lines().filter_map(|l| l.split(' ').next()).collect();
+    listed.sort_unstable();
+    assert!(listed.len() > 20);
+    assert!(
+        matrix.scenarios.keys().eq(listed),
+        "a scenario has no row, or a row no scenario"
+    );
+    for (scenario, cells) in &matrix.scenarios {
+        assert!(
+            cells.keys().eq(matrix.lanes.keys()),
+            "{scenario} has not every cell"
+        );
+        for (lane, cell) in cells {
+            let reason = cell.split(' ').count() > 3;
+            assert!(
+                cell == "runs" || reason,
+                "{scenario} on {lane}: {cell} is no reason"
+            );
+        }
+    }
+    let played = |cells: &BTreeMap<String, String>| cells["mock-cri/record"] == "runs";
+    assert!(
+        matrix.scenarios.values().all(played),
+        "scenarios.rs runs all of them"
+    );
+}
+
+/// Why a lane cannot run here; `None` when it can.
+fn missing(lane: &str) -> Option<String> {
+    let probe = ndra(&["namespace-helper", "probe"]).output().unwrap();
+    if !probe.status.success() {
+        return Some(String::from_utf8_lossy(&probe.stderr).trim().to_owned());
+    }
+    if lane.ends_with("/exec") && plugins().is_none() {
+        return Some(
+            "CNI plugins: install them with scripts/real-tools cni, or set CNI_PATH".into(),
+        );
+    }
+    None
+}
+
+/// Where real plugins are.
+fn plugins() -> Option<PathBuf> {
+    let named = std::env::var_os("CNI_PATH").unwrap_or_default();
+    let tools = std::env::var_os("NDRA_TOOLS").map(PathBuf::from);
+    let tools =
+        tools.unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tools").into());
+    std::env::split_paths(&named)
+        .chain([
+            tools.join("cni/bin"),
+            "/opt/cni/bin".into(),
+            "/usr/lib/cni".into(),
+        ])
+        .find(|dir| PLUGINS.iter().all(|plugin| dir.join(plugin).is_file()))
+}
+
+/// Runs every scenario that has a cell in the lane.
+fn run(lane: &str) {
+    if let Some(why) = missing(lane) {
+        assert!(
+            std::env::var_os("NDRA_REQUIRE_REAL").is_none(),
+            "lane {lane} cannot run: {why}"
+        );
+        eprintln!("skipped: lane {lane}: {why}");
+        return;
+    }
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let matrix = Matrix::read();
+    let options = &matrix.lanes[lane];
+    let scenarios: Vec<&String> = matrix
+        .scenarios
+        .iter()
+        .filter(|(_, cells)| cells[lane] == "runs")
+        .map(|(name, _)| name)
+        .collect();
+    assert!(!scenarios.is_empty());
+    let next = AtomicUsize::new(0);
+    let failures = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..TOGETHER {
+            scope.spawn(|| {
+                while let Some(name) = scenarios.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let mut command = ndra(&["simulate", "--timeout", "60s", "--scenario", name]);
+                    command.args(options);
+                    if let Some(plugins) = plugins() {
+                        command.env("CNI_PATH", plugins);
+                    }
+                    let output = command.output().unwrap();
+                    if !output.status.success() {
+                        failures.lock().unwrap().push(format!(
+                            "{name}:\n{}\n{}",
+                            String::from_utf8_lossy(&output.stdout),
+                            String::from_utf8_lossy(&output.stderr)
+                        ));
+                    }
+                }
+            });
+        }
+    });
+    let failures = failures.into_inner().unwrap();
+    assert!(failures.is_empty(), "lane {lane}\n{}", failures.join("\n"));
+}
+
+#[test]
+fn the_kernel_makes_the_links() {
+    run("mock-cri/kernel");
+}
+
+#[test]
+fn real_plugins_run() {
+    run("mock-cri/exec");
+}
