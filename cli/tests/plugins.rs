@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const HOST_LOCAL: &str = "{type: host-local, ranges: [[{subnet: 10.30.1.0/24}]]}";
@@ -76,7 +76,7 @@ spec:
 }
 
 /// Runs one pod; its page, and whether it went well.
-fn run(plugins: &PathBuf, config: &str) -> (bool, String) {
+fn run(plugins: &Path, config: &str) -> (bool, String) {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("pod.yaml");
     std::fs::write(&file, manifest(config)).unwrap();

@@ -1,6 +1,6 @@
 //! What is asked of every kind of plugins.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ndra_mock_multus::PluginCall;
 use serde_json::{Value, json};
@@ -162,7 +162,7 @@ fn recorded() -> Vec<Case> {
     names.into_iter().map(case).collect()
 }
 
-fn load(directory: &PathBuf, name: &str) -> Run {
+fn load(directory: &Path, name: &str) -> Run {
     let read =
         |end: &str| std::fs::read_to_string(directory.join(format!("{name}.{end}"))).unwrap();
     let meta: Value = serde_json::from_str(&read("meta.json")).unwrap();
