@@ -6,6 +6,7 @@ mod driver;
 mod duration;
 mod events;
 mod failure;
+mod install_hook;
 mod manifest;
 mod mock;
 mod problem;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         Command::Watch(args) => on_runtime(watch::run(*args)),
         // It brings a runtime of its own, made for one short call.
         Command::Hook { args } => Ok(ndra_hook::main(args)),
+        Command::InstallHook(args) => install_hook::run(&args),
         Command::Mock(command) => on_runtime(mock::run(command)),
         Command::Completions { shell } => Ok(completions::run(shell)),
     };

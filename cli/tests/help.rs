@@ -32,6 +32,7 @@ help! {
     driver: "driver";
     events: "events";
     watch: "watch";
+    install_hook: "install-hook";
     mock: "mock";
     mock_kubelet: "mock", "kubelet";
     mock_cri: "mock", "cri";
