@@ -9,6 +9,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "cri",
         "callback",
         "events",
+        "health",
     ] {
         let set = protox::compile([format!("{file}.proto")], ["proto"])?;
         tonic_prost_build::configure()

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -96,6 +97,21 @@ pub(crate) struct Args {
     /// Past events that are kept for new readers.
     #[arg(long, default_value_t = 8192, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000), help_heading = "State")]
     event_ring: u32,
+
+    /// Serve grpc.health.v1 (liveness, readiness) on this TCP port, for probes; without it, no
+    /// port is opened.
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Health")]
+    health_port: Option<u16>,
+    /// The address of that port: the pod's, where a kubelet asks.
+    #[arg(
+        long,
+        env = "POD_IP",
+        hide_env_values = true,
+        default_value = "127.0.0.1",
+        value_name = "IP",
+        help_heading = "Health"
+    )]
+    health_ip: IpAddr,
 
     /// Where CDI specs go; the runtime must read this directory.
     #[arg(
@@ -254,6 +270,9 @@ impl Args {
             hook_args: self.hook_args,
             callback_socket: self.callback_socket,
             events_socket: self.events_socket,
+            health: self
+                .health_port
+                .map(|port| SocketAddr::new(self.health_ip, port)),
             cri_socket: self.cri_socket,
             cni: match self.cni {
                 Cni::Multus => driver::Cni::Multus {

@@ -5,13 +5,16 @@
 
 mod config;
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::transport::Server;
@@ -27,6 +30,7 @@ use crate::cri::Cri;
 use crate::dra::{Node, NodeConfig, RegistrationService, V1, V1beta1, unprepare_forgotten};
 use crate::event::{EventService, Recorder};
 use crate::gate::Gate;
+use crate::health::HealthService;
 use crate::kube::slices::{self, Publisher, PublisherConfig};
 use crate::kube::status::StatusConfig;
 use crate::kube::{self, ConnectError, EventPoster, StatusWriter};
@@ -60,6 +64,16 @@ pub enum StartError {
     /// A CDI spec of a prepared claim cannot be written.
     #[error(transparent)]
     Cdi(#[from] CdiError),
+    /// The port for probes cannot be had.
+    #[error(
+        "cannot serve the health on {address}: {reason}; choose another --health-port (the chart's health.port) or --health-ip"
+    )]
+    Health {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        reason: String,
+    },
 }
 
 /// A running driver. Owns its sockets and tasks; they end with [`Driver::stop`], and
@@ -76,6 +90,7 @@ pub struct Driver {
     registration: Running,
     calls: Running,
     stream: Running,
+    health: Option<Running>,
     background: CancellationToken,
     tasks: Tasks,
     _guards: [DropGuard; 2],
@@ -199,6 +214,20 @@ impl Driver {
             )),
             &config.registration_socket(),
         )?;
+        // Last: who asks for it asks the other sockets.
+        let health = match config.health {
+            None => None,
+            Some(address) => {
+                let service = HealthService::server(
+                    config.registration_socket(),
+                    config.dra_socket(),
+                    registered.clone(),
+                    publisher.published(),
+                );
+                let router = Server::builder().add_service(service);
+                Some(Running::serve_port(router, address).await?)
+            }
+        };
         info!(driver = %config.driver_name, node = %config.node_name, "started");
         Ok(Self {
             registered,
@@ -210,6 +239,7 @@ impl Driver {
             registration,
             calls,
             stream,
+            health,
             _guards: [background.clone().drop_guard(), tasks.guard()],
             tasks,
             background,
@@ -237,6 +267,9 @@ impl Driver {
     /// ResourceSlices stay: pods live on, and the next instance goes on from the record.
     pub async fn stop(self) {
         let deadline = Instant::now() + self.config.stop_timeout;
+        if let Some(health) = self.health {
+            health.stop(LAST_WORDS).await;
+        }
         self.registration.stop(LAST_WORDS).await;
         self.background.cancel();
         self.calls.refuse();
@@ -320,6 +353,28 @@ impl Running {
             servers: Vec::new(),
         };
         running.and(router, path)
+    }
+
+    /// On a TCP port, which whoever reaches the address can ask.
+    async fn serve_port(router: Router, address: SocketAddr) -> Result<Self, StartError> {
+        let bound = TcpListener::bind(address).await;
+        let listener = bound.map_err(|error| StartError::Health {
+            address,
+            reason: socket::io_text(&error),
+        })?;
+        let stop = CancellationToken::new();
+        let end = stop.clone().cancelled_owned();
+        let server = tokio::spawn(async move {
+            let incoming = TcpListenerStream::new(listener);
+            let served = router.serve_with_incoming_shutdown(incoming, end).await;
+            if let Err(error) = served {
+                warn!(%address, %error, "the health server ended");
+            }
+        });
+        Ok(Self {
+            stop,
+            servers: vec![AbortOnDropHandle::new(server)],
+        })
     }
 
     fn and(mut self, router: Router, path: &Path) -> Result<Self, SocketError> {

@@ -12,6 +12,7 @@ pub mod dra;
 pub mod driver;
 pub mod event;
 pub mod gate;
+pub mod health;
 pub mod kube;
 pub mod multus;
 pub mod shown;

@@ -30,3 +30,8 @@ pub mod callback {
 pub mod events {
     tonic::include_proto!("ndra.events.v1");
 }
+
+/// `grpc.health.v1.Health`: what the kubelet's probes ask.
+pub mod health {
+    tonic::include_proto!("grpc.health.v1");
+}

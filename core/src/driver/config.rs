@@ -1,6 +1,7 @@
 //! Everything that can be set: paths, sockets, names and time-outs, checked against each other.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -46,6 +47,8 @@ pub struct Config {
     pub callback_socket: PathBuf,
     /// Where events are served.
     pub events_socket: PathBuf,
+    /// Where probes ask for the driver's health; `None` opens no port.
+    pub health: Option<SocketAddr>,
     /// The runtime's CRI socket.
     pub cri_socket: PathBuf,
     /// Who calls the CNI plugins.
@@ -101,6 +104,7 @@ impl Config {
             hook_args: Vec::new(),
             callback_socket: "/run/ndra/hook.sock".into(),
             events_socket: "/run/ndra/events.sock".into(),
+            health: None,
             cri_socket: "/run/containerd/containerd.sock".into(),
             cni: Cni::Multus {
                 socket: "/run/multus/multus.sock".into(),
