@@ -108,9 +108,8 @@ async fn one(shared: &Shared, mut snapshot: Snapshot) {
                 return span.fail(why);
             }
         };
-        if failure.verdict == Verdict::Forbidden {
+        if let Some(why) = missing(driver, &failure) {
             // Whoever must act is told now, not when it has gone well after all.
-            let why = forbidden(driver, &failure);
             tracing::warn!(claim = uid, driver, tries, "{why}");
             let subject = span.subject().clone();
             span.fail(why);
@@ -194,6 +193,7 @@ async fn pause(shared: &Shared, uid: &str, delay: Duration) -> bool {
 
 fn judge(claim: &ClaimRef, driver: &str, failure: Failure) -> Next {
     let (namespace, name) = (&claim.namespace, &claim.name);
+    let missing = missing(driver, &failure);
     if failure.replaced() {
         return Next::Drop(format!(
             "ResourceClaim {namespace}/{name} is another one now, no longer the one with UID {}",
@@ -205,6 +205,7 @@ fn judge(claim: &ClaimRef, driver: &str, failure: Failure) -> Next {
             "the API server does not serve resourceclaims of resource.k8s.io/v1; it needs Kubernetes 1.34 or newer with that API enabled".into(),
         ),
         Verdict::NotFound => Next::Drop(format!("ResourceClaim {namespace}/{name} is gone")),
+        Verdict::Refused if missing.is_some() => Next::Again(failure),
         Verdict::Refused => Next::GiveUp(format!(
             "the API server refuses the status of ResourceClaim {namespace}/{name}, most likely because a device is no longer allocated: {failure}"
         )),
@@ -216,8 +217,29 @@ fn judge(claim: &ClaimRef, driver: &str, failure: Failure) -> Next {
     }
 }
 
-fn forbidden(driver: &str, failure: &Failure) -> String {
-    format!(
-        "the driver may not `patch` `resourceclaims/status` (resource.k8s.io); add `get`, `patch` and `update` on it to its ClusterRole, and from Kubernetes 1.36 also `associated-node:update` and `associated-node:patch` on `resourceclaims/driver` with resourceName `{driver}`. The API server says: {failure}"
-    )
+/// What the driver may not do, if that is why it failed.
+///
+/// From Kubernetes 1.36 a status needs two permissions. The second is asked for while the
+/// object is validated, so that its absence comes as 422 and not as 403.
+fn missing(driver: &str, failure: &Failure) -> Option<String> {
+    let said = &failure.message;
+    let rule = match failure.verdict {
+        Verdict::Forbidden => "`patch` `resourceclaims/status` (resource.k8s.io)".to_owned(),
+        Verdict::Refused if !said.contains("changing status.devices requires") => return None,
+        // Then the verb for the claim's own node is not even asked for.
+        Verdict::Refused
+            if said.contains("arbitrary-node:") && !said.contains("associated-node:") =>
+        {
+            return Some(format!(
+                "the driver may not change the status of a claim that is allocated to another node than the one its token names: run it in a pod on the claim's node, with the pod's own token. The API server says: {failure}"
+            ));
+        }
+        Verdict::Refused => format!(
+            "`associated-node:patch` `resourceclaims/driver` (resource.k8s.io) with the resourceName `{driver}`"
+        ),
+        _ => return None,
+    };
+    Some(format!(
+        "the driver may not {rule}; add the verb to its ClusterRole. The API server says: {failure}"
+    ))
 }
