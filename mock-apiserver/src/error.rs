@@ -53,7 +53,10 @@ impl ApiError {
     }
 
     pub(crate) fn forbidden(resource: &Resource, name: &str, why: &str) -> ApiError {
-        let message = format!("{} {name:?} is forbidden: {why}", resource.qualified());
+        let message = match name {
+            "" => format!("{} is forbidden: {why}", resource.qualified()),
+            name => format!("{} {name:?} is forbidden: {why}", resource.qualified()),
+        };
         ApiError::new(403, "Forbidden", message).about(resource, name)
     }
 

@@ -18,6 +18,7 @@
 //! ```
 
 mod alloc;
+mod authorize;
 mod control;
 mod defaults;
 mod error;
@@ -33,6 +34,7 @@ mod server;
 mod store;
 mod validate;
 
+pub use authorize::{Grant, Rbac, Report, User};
 pub use faults::Faults;
 pub use requests::RequestRecord;
 pub use server::{ApiServer, Config, ObjectError, StartError};

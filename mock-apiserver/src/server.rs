@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::authorize::Rbac;
 use crate::control;
 use crate::faults::Faults;
 use crate::listen::Gate;
@@ -26,6 +27,8 @@ pub struct Config {
     /// Whether to do the part of scheduler and controllers, too: make claims from templates,
     /// allocate claims, bind pods, release what ended pods had.
     pub controllers: bool,
+    /// Who may do less than everything.
+    pub rbac: Rbac,
     /// How many changes are kept for watches; a watch that falls behind more gets 410.
     pub history: usize,
 }
@@ -35,6 +38,7 @@ impl Default for Config {
         Config {
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
             controllers: true,
+            rbac: Rbac::default(),
             history: 10_000,
         }
     }
@@ -104,6 +108,7 @@ impl ApiServer {
             store: Arc::clone(&store),
             faults: faults.clone(),
             requests: RequestLog::default(),
+            rbac: config.rbac,
         };
 
         let gate = Gate::new(listener, faults, stop.clone());
@@ -151,6 +156,12 @@ current-context: mock
 ",
             self.url()
         )
+    }
+
+    /// The same for whoever has a token of [`Config::rbac`].
+    pub fn kubeconfig_with(&self, token: &str) -> String {
+        self.kubeconfig()
+            .replace("  user: {}\n", &format!("  user: {{token: {token:?}}}\n"))
     }
 
     /// Orders faults of this server.

@@ -11,6 +11,7 @@ use super::body::{self, Format};
 use super::path::Objects;
 use super::query::Query;
 use super::{dress, json, watch};
+use crate::authorize::Caller;
 use crate::error::{ApiError, Result};
 use crate::object;
 use crate::patch::Patch;
@@ -26,6 +27,8 @@ pub(super) struct Call<'a> {
     pub(super) query: &'a Query,
     pub(super) headers: &'a HeaderMap,
     pub(super) agent: &'a str,
+    /// Who asks, where that is somebody who may not do everything.
+    pub(super) caller: Option<Caller>,
 }
 
 impl Call<'_> {
@@ -65,6 +68,7 @@ impl Call<'_> {
             manager: manager.to_owned(),
             part,
             dry_run: self.query.dry_run()?,
+            caller: self.caller.clone(),
         })
     }
 

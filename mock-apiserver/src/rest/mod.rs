@@ -18,6 +18,7 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use serde::Serialize;
 
+use crate::authorize::{Ask, Caller, Rbac};
 use crate::error::{ApiError, Result};
 use crate::faults::Faults;
 use crate::requests::{RequestLog, RequestRecord};
@@ -31,6 +32,7 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<Store>,
     pub(crate) faults: Faults,
     pub(crate) requests: RequestLog,
+    pub(crate) rbac: Rbac,
 }
 
 /// The service behind every path.
@@ -75,12 +77,29 @@ async fn answer(shared: &Shared, request: Request) -> Result<Response> {
         user_agent: agent.to_owned(),
     });
     shared.faults.strike(verb, path).await?;
+    let user = shared.rbac.user(&parts.headers);
+    if let Some(user) = user {
+        let ask = Ask {
+            verb,
+            group: target.resource.group,
+            resource: target.resource.plural,
+            subresource: target.subresource,
+            namespace: target.namespace.unwrap_or_default(),
+            name: target.name.unwrap_or_default(),
+        };
+        shared.rbac.check(user, target.resource, &ask)?;
+    }
     let call = handlers::Call {
         store: &shared.store,
         target: &target,
         query: &query,
         headers: &parts.headers,
         agent,
+        caller: user.map(|user| Caller {
+            rbac: shared.rbac.clone(),
+            user: user.clone(),
+            verb,
+        }),
     };
     match verb {
         "get" => call.get(),

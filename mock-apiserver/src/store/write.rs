@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{Inner, Store};
+use crate::authorize::Caller;
 use crate::defaults;
 use crate::error::{ApiError, Result};
 use crate::object;
@@ -37,6 +38,8 @@ pub(crate) struct Writer {
     pub(crate) part: Part,
     /// Do everything but storing the result.
     pub(crate) dry_run: bool,
+    /// Who must be allowed to change what the object says; `None` may change everything.
+    pub(crate) caller: Option<Caller>,
 }
 
 /// How a server-side apply is to be done.
@@ -53,6 +56,7 @@ impl Writer {
             manager: manager.to_owned(),
             part: Part::Main,
             dry_run: false,
+            caller: None,
         }
     }
 
@@ -279,6 +283,9 @@ impl Inner {
                 validate::updated(resource, old, &new)?;
                 validate::status_updated(resource, old, &new)?;
             }
+        }
+        if let (Part::Status, Some(caller)) = (writer.part, &writer.caller) {
+            caller.may_change(resource, old, &new)?;
         }
         if new == **old {
             return Ok(Arc::clone(old));
