@@ -13,8 +13,7 @@ use serde_json::Value;
 pub(crate) use kind::Kind;
 pub(crate) use object::Object;
 pub(crate) use read::read;
-use yaml::documents;
-pub(crate) use yaml::typed;
+pub(crate) use yaml::{documents, typed};
 
 use crate::problem::{Place, Problem, Problems};
 

@@ -11,6 +11,7 @@ mod life;
 mod parts;
 pub(crate) mod plugins;
 mod process;
+mod rights;
 mod run;
 mod show;
 mod stage;
@@ -94,6 +95,13 @@ pub(crate) struct Args {
     /// List the shipped scenarios, one a line, name first.
     #[arg(long, conflicts_with_all = ["files", "scenario"])]
     list_scenarios: bool,
+    /// Let the driver do only what the roles in this file grant its service account; the
+    /// output of `helm template` is such a file.
+    #[arg(long, value_name = "FILE")]
+    rbac: Option<PathBuf>,
+    /// Also write which of those permissions were used, as JSON.
+    #[arg(long, hide = true, value_name = "FILE", requires = "rbac")]
+    rbac_report: Option<PathBuf>,
     /// How long any one wait may take before the run counts as failed.
     #[arg(long, default_value = "20s", value_name = "DURATION", value_parser = duration::parse)]
     timeout: Duration,

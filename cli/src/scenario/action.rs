@@ -33,7 +33,7 @@ pub(crate) enum Action {
     /// Ends the driver's process and waits for that.
     StopDriver(Stop),
     /// Starts the driver's process. Does not wait until it serves.
-    StartDriver(Nothing),
+    StartDriver(Start),
     /// Ends the kubelet and starts it again over the same checkpoint.
     RestartKubelet(Nothing),
     /// Multus goes away.
@@ -48,6 +48,15 @@ pub(crate) enum Action {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Nothing {}
+
+/// How the driver is started.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Start {
+    /// Devices that it publishes; as many as before when left out.
+    #[serde(default)]
+    pub(crate) slots: Option<usize>,
+}
 
 /// How a process is ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -153,6 +162,9 @@ pub(crate) struct Condition {
     /// ResourceSlices are published that were not there when the kubelet last restarted.
     #[serde(default)]
     pub(crate) republished: bool,
+    /// So many ResourceSlices are published.
+    #[serde(default)]
+    pub(crate) slices: Option<usize>,
     /// So many attachments wait in the driver's record to be released.
     #[serde(default)]
     pub(crate) orphans: Option<usize>,

@@ -34,6 +34,7 @@ files! {
     "driver-restarted",
     "driver-killed",
     "kubelet-restarted",
+    "slots-changed",
     "multus-error",
     "multus-gone",
     "pod-force-deleted",

@@ -102,6 +102,14 @@ pub(crate) fn wait(condition: &Condition, seen: &Seen, facts: &Facts) -> Vec<Str
             missing.push("the ResourceSlices were not published anew".into());
         }
     }
+    if let Some(wanted) = condition.slices {
+        let found = seen.objects(&kind::SLICE).count();
+        if found != wanted {
+            missing.push(format!(
+                "{found} ResourceSlices are published, not {wanted}"
+            ));
+        }
+    }
     if let Some(wanted) = condition.orphans {
         missing.extend(orphans(wanted, facts));
     }

@@ -18,7 +18,7 @@ use super::stream::{self, Inlet, RING};
 use super::watched::Watched;
 use super::workdir::{self, WorkDir};
 use super::world::{NODE, Options, World};
-use super::{Args, Flavor, KubeletApi, deployment, end, judge, life};
+use super::{Args, Flavor, KubeletApi, deployment, end, judge, life, rights};
 use crate::failure::{Failure, tell};
 use crate::manifest::{self, Object};
 use crate::problem::{Place, Problem, Problems};
@@ -151,6 +151,7 @@ impl Plan {
         Ok(Options {
             lane: Lane::played(flavor, network),
             kubelet_api,
+            rbac: args.rbac.as_deref().map(rights::read).transpose()?,
             slots: self.slots(),
             driver,
             gated: matches!(self, Self::Scenario(s) if has_gates(&s.actions)),
@@ -210,6 +211,7 @@ pub(super) async fn run(args: Args, network: NetworkKind) -> Result<ExitCode, Fa
     }
     let plan = Plan::of(&args)?;
     let options = plan.options(&args, network)?;
+    let rbac = options.rbac.clone();
     if args.watch {
         return watched(&args, plan, options).await;
     }
@@ -257,6 +259,9 @@ pub(super) async fn run(args: Args, network: NetworkKind) -> Result<ExitCode, Fa
             return Err(failure);
         }
     };
+    if let (Some(rbac), Some(file)) = (&rbac, &args.rbac_report) {
+        rights::write(rbac, file)?;
+    }
     show.end(&outcome)?;
     Ok(if outcome.ok() {
         ExitCode::SUCCESS
@@ -323,6 +328,7 @@ async fn whole(
         let show = show.clone();
         move |told| show.tell(&told)
     });
+    let rbac = options.rbac.clone();
     let mut world = World::start(options, work, board, inlet, recorder, plan.objects()).await?;
     let mut inside = Inside::default();
     let mut failures = match plan {
@@ -349,6 +355,7 @@ async fn whole(
         // Every step has ended, so that counts are final.
         failures.extend(board.look(|seen| judge::judge(&scenario.expect, seen, &ended.facts)));
     }
+    failures.extend(rbac.iter().flat_map(rights::failures));
     let outcome = Outcome {
         checks: ended.checks,
         failures,

@@ -127,7 +127,12 @@ impl<'a> Stage<'a> {
             Action::StopDriver(how) => {
                 self.world.stop_driver(*how).await.map_err(Stuck::Failed)?;
             }
-            Action::StartDriver(_) => self.world.start_driver()?,
+            Action::StartDriver(start) => {
+                if let Some(slots) = start.slots {
+                    self.world.options.slots = slots;
+                }
+                self.world.start_driver()?;
+            }
             Action::RestartKubelet(_) => self.world.restart_kubelet().await?,
             Action::StopMultus(_) => self.world.multus.go().await,
             Action::StartMultus(_) => self.world.multus.come().await?,
@@ -258,7 +263,10 @@ fn words(action: &Action) -> Option<String> {
         Action::ReplacePod(pod) => format!("replace {pod} under its name"),
         Action::StopDriver(Stop::Term) => "the driver gets SIGTERM".into(),
         Action::StopDriver(Stop::Kill) => "the driver is killed".into(),
-        Action::StartDriver(_) => "the driver starts".into(),
+        Action::StartDriver(start) => match start.slots {
+            Some(slots) => format!("the driver starts with {slots} devices"),
+            None => "the driver starts".into(),
+        },
         Action::RestartKubelet(_) => "the kubelet restarts".into(),
         Action::StopMultus(_) => "Multus goes away".into(),
         Action::StartMultus(_) => "Multus comes back".into(),

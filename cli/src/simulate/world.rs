@@ -8,7 +8,7 @@ use kube::api::{Api, DeleteParams, DynamicObject, PostParams, Preconditions};
 use kube::core::Status;
 use ndra_core::event::Recorder;
 use ndra_core::gate::{Gate, GateKeeper};
-use ndra_mock_apiserver::ApiServer;
+use ndra_mock_apiserver::{ApiServer, Rbac};
 use ndra_mock_cri::Namespaces;
 use ndra_mock_kubelet::{Kubelet, PluginStatus};
 use serde_json::{Value, json};
@@ -20,6 +20,7 @@ use super::lane::Lane;
 use super::parts::{Network, NodeMultus, NodeRuntime, Setting, part};
 use super::plugins::Plugins;
 use super::process::DriverProcess;
+use super::rights;
 use super::stream::Inlet;
 use super::workdir::WorkDir;
 use crate::failure::Failure;
@@ -40,6 +41,8 @@ pub(crate) struct Options {
     pub(crate) slots: usize,
     /// Further options of `ndra driver`.
     pub(crate) driver: Vec<String>,
+    /// What the driver may do; `None` is everything.
+    pub(crate) rbac: Option<Rbac>,
     /// Whether somebody will hold steps back.
     pub(crate) gated: bool,
     /// The longest wait.
@@ -90,10 +93,18 @@ impl World {
         objects: &[Object],
     ) -> Result<Self, Failure> {
         let files = Box::new(board.watch_files(work.path())?);
-        let api = ApiServer::start(ndra_mock_apiserver::Config::default())
-            .await
-            .map_err(part("API server"))?;
-        std::fs::write(work.kubeconfig(), api.kubeconfig())
+        let api = ApiServer::start(ndra_mock_apiserver::Config {
+            rbac: options.rbac.clone().unwrap_or_default(),
+            ..ndra_mock_apiserver::Config::default()
+        })
+        .await
+        .map_err(part("API server"))?;
+        // Only the driver reads it.
+        let kubeconfig = match options.rbac {
+            Some(_) => api.kubeconfig_with(rights::TOKEN),
+            None => api.kubeconfig(),
+        };
+        std::fs::write(work.kubeconfig(), kubeconfig)
             .map_err(|error| Failure::run(format!("cannot write the kubeconfig: {error}"), ""))?;
         let client = client(&api)?;
         let (gate, gates) = if options.gated {
