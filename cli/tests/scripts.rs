@@ -1,0 +1,103 @@
+//! What the scripts for a cluster would run, command by command, and that the README says
+//! the same.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::process::Command;
+
+fn script(name: &str, arguments: &[&str]) -> (Option<i32>, String) {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let output = Command::new(format!("{root}/scripts/{name}"))
+        .args(arguments)
+        .current_dir("/")
+        .env_remove("CARGO_TARGET_DIR")
+        .env_remove("RUSTFLAGS")
+        .output()
+        .unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(said).unwrap())
+}
+
+fn dry(name: &str, arguments: &[&str]) -> String {
+    let arguments = [arguments, &["--dry-run"]].concat();
+    let (code, said) = script(name, &arguments);
+    assert_eq!(code, Some(0), "{said}");
+    said
+}
+
+#[test]
+fn kind_up_prints_every_command() {
+    insta::assert_snapshot!(dry("kind-up", &[]));
+    let ready = dry("kind-up", &["--image", "registry.example/ndra:1"]);
+    assert!(!ready.contains("scripts/image"), "{ready}");
+    assert!(
+        ready.contains("--set image.repository=registry.example/ndra --set-string image.tag=1 "),
+        "{ready}"
+    );
+}
+
+#[test]
+fn kind_down_prints_its_command() {
+    insta::assert_snapshot!(dry("kind-down", &[]), @"+ kind delete cluster --name ndra");
+}
+
+#[test]
+fn image_prints_every_command() {
+    let target = ["--target", "x86_64-unknown-linux-gnu"];
+    let with = |more: &[&str]| dry("image", &[&target[..], more].concat());
+    insta::assert_snapshot!(with(&["--tool", "docker"]));
+    insta::assert_snapshot!(with(&[
+        "--tool",
+        "buildah",
+        "--storage",
+        "/tmp/s",
+        "--check"
+    ]));
+}
+
+#[test]
+fn wrong_usage_is_named() {
+    for (name, arguments) in [
+        ("image", &["--tool", "make"][..]),
+        ("image", &["--tool", "docker", "--check"]),
+        (
+            "image",
+            &["--target", "aarch64-apple-darwin", "--tool", "docker"],
+        ),
+        ("kind-up", &["--image"]),
+        ("kind-down", &["--force"]),
+    ] {
+        let (code, said) = script(name, arguments);
+        assert_eq!(code, Some(1), "{said}");
+        insta::assert_snapshot!(format!(
+            "{name} {}: {}",
+            arguments.join(" "),
+            said.lines().last().unwrap()
+        ));
+    }
+}
+
+/// The README's demo is what `kind-up` does, without the words that a person who has one
+/// cluster leaves out.
+#[test]
+fn the_readmes_demo_is_what_kind_up_does() {
+    let readme = include_str!("../../README.md");
+    let demo = readme.split("## On a cluster").nth(1).unwrap();
+    let demo = demo
+        .split("```sh\n")
+        .nth(1)
+        .unwrap()
+        .split("```")
+        .next()
+        .unwrap();
+    let done = dry("kind-up", &[])
+        .replace(" --context kind-ndra", "")
+        .replace(" --kube-context kind-ndra", "");
+    let mut place = 0;
+    for command in demo.replace(" \\\n  ", " ").lines() {
+        let command = command.trim();
+        let from = done[place..].find(&format!("+ {command}"));
+        place +=
+            from.unwrap_or_else(|| panic!("kind-up does not do, in this order: {command}\n{done}"));
+    }
+}
