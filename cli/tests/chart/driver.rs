@@ -124,6 +124,8 @@ fn every_path_is_the_hosts() {
     let mut seen = BTreeSet::new();
     for (name, pod) in pods {
         let driver = &pod["containers"][0];
+        // `ndra watch` looks for a container of this name.
+        assert_eq!(driver["name"], "ndra");
         let arguments = texts(&driver["args"]);
         for argument in &arguments {
             let Some((flag, path)) = argument.split_once("=/") else {
