@@ -30,6 +30,8 @@ struct File {
     #[serde(default)]
     driver: Vec<String>,
     #[serde(default)]
+    slice_wipe_seconds: Option<u64>,
+    #[serde(default)]
     manifests: Vec<String>,
     #[serde(default)]
     objects: Vec<Value>,
@@ -54,6 +56,9 @@ pub(crate) struct Scenario {
     pub(crate) kubelet_api: Option<KubeletApi>,
     /// Further options of `ndra driver`.
     pub(crate) driver: Vec<String>,
+    /// How long the kubelet waits for a driver that is away before it deletes its
+    /// ResourceSlices, where that matters.
+    pub(crate) slice_wipe_seconds: Option<u64>,
     /// All objects. Pods wait for an `apply`, the others are there from the beginning.
     pub(crate) objects: Vec<Object>,
     pub(crate) actions: Vec<Action>,
@@ -94,6 +99,7 @@ impl Scenario {
             flavors: file.flavors,
             kubelet_api: file.kubelet_api,
             driver: file.driver,
+            slice_wipe_seconds: file.slice_wipe_seconds,
             objects,
             actions: file.actions,
             expect: file.expect,

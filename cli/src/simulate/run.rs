@@ -159,7 +159,10 @@ impl Plan {
             slice_wipe: match self {
                 // Nobody comes back: the kubelet need not wait.
                 Self::Pods { .. } => Duration::from_millis(1),
-                Self::Scenario(_) => Duration::from_millis(300),
+                Self::Scenario(scenario) => match scenario.slice_wipe_seconds {
+                    Some(seconds) => Duration::from_secs(seconds),
+                    None => Duration::from_millis(300),
+                },
             },
         })
     }

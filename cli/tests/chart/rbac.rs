@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::helm::template;
 
 /// How many scenarios run at the same time.
-const TOGETHER: usize = 4;
+const TOGETHER: usize = 2;
 
 fn ndra(arguments: &[&str]) -> (bool, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_ndra"))
@@ -114,7 +114,8 @@ fn too_little_and_too_much_are_found() {
         let (ok, said) = ndra(&[&arguments[..], &["--rbac", file.to_str().unwrap()]].concat());
         assert!(!ok, "{said}");
         let summary: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
-        let failures: Vec<String> = serde_json::from_value(summary["failures"].clone()).unwrap();
+        let failures: Vec<String> =
+            serde_json::from_value(summary["summary"]["failures"].clone()).unwrap();
         page.push_str(&format!("{part}\n"));
         let lacks = failures
             .iter()
