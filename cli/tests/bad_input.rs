@@ -227,7 +227,7 @@ fn scenarios() {
     };
     insta::assert_snapshot!(said("name: a\ntitle: b\nactions: []\nexpects: {}\n"), @r"
     × s.yaml:4: unknown field `expects`, expected one of name, title, flavors,
-    │ kubeletApi, driver, manifests, objects, actions, expect
+    │ kubeletApi, driver, sliceWipeSeconds, manifests, objects, actions, expect
     help: correct the YAML (or JSON) there
     ");
     insta::assert_snapshot!(said("name: a\ntitle: b\nactions: [explode: {}]\n"), @r"
@@ -240,7 +240,7 @@ fn scenarios() {
     insta::assert_snapshot!(said("name: a\ntitle: b\nactions: [{wait: {pod: web, redy: true}}]\n"), @r"
     × s.yaml:3: unknown field `redy`, expected one of pod, phase, gone,
     │ scheduled, ready, waiting, restarts, event, step, cameTo, times,
-    │ republished, orphans
+    │ republished, slices, orphans
     help: correct the YAML (or JSON) there
     ");
     insta::assert_snapshot!(said("name: a\ntitle: b\nactions: [{apply: [web]}]\n"), @r"
