@@ -3,6 +3,7 @@
 mod board;
 mod deployment;
 mod end;
+mod fault;
 mod ground;
 mod inside;
 mod judge;

@@ -58,6 +58,7 @@ scenarios! {
     driver_restarted: containerd, crio;
     driver_killed: containerd, crio;
     kubelet_restarted: containerd, crio;
+    every_step_fails_once: containerd, crio;
     multus_error: containerd, crio;
     multus_gone: containerd, crio;
     pod_force_deleted: containerd, crio;

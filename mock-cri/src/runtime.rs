@@ -18,8 +18,8 @@ use crate::Flavor;
 use crate::bundle::Layout;
 use crate::cdi::Cdi;
 use crate::cut::Cut;
-use crate::network::Namespaces;
 use crate::fault::Faults;
+use crate::network::Namespaces;
 use crate::service::Service;
 use crate::state::{ContainerInfo, SandboxInfo, Store};
 

@@ -34,6 +34,7 @@ files! {
     "driver-restarted",
     "driver-killed",
     "kubelet-restarted",
+    "every-step-fails-once",
     "multus-error",
     "multus-gone",
     "pod-force-deleted",

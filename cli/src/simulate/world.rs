@@ -332,6 +332,11 @@ impl World {
         Ok(())
     }
 
+    /// Orders faults of the API server.
+    pub(crate) fn api_faults(&self) -> ndra_mock_apiserver::Faults {
+        self.api.faults()
+    }
+
     fn api(&self, kind: &Kind, namespace: Option<&str>) -> Api<DynamicObject> {
         let resource = kind.resource();
         match namespace {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use ndra_core::event::Recorder;
 use ndra_core::gate::Gate;
-use ndra_mock_cri::{Config, Namespaces, Runtime, SandboxInfo};
+use ndra_mock_cri::{Config, Namespaces, Point, Runtime, SandboxInfo};
 
 use super::super::lane::RuntimeKind;
 use super::super::workdir::WorkDir;
@@ -66,6 +66,16 @@ impl NodeRuntime {
     pub(crate) fn sandboxes(&self) -> Vec<SandboxInfo> {
         match self {
             Self::Played { runtime, .. } => runtime.sandboxes(),
+        }
+    }
+
+    /// Lets what is asked of it at `point` fail the next time. Says why it will not.
+    pub(crate) fn fail_next(&self, point: Point) -> Result<(), String> {
+        match self {
+            Self::Played { runtime, .. } => {
+                runtime.faults().fail_next(point);
+                Ok(())
+            }
         }
     }
 
