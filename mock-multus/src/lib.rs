@@ -3,7 +3,8 @@
 //! [`Multus`] is the daemon: `/delegate`, `/cni`, `/healthz` and `/readyz` on a unix socket,
 //! with the daemon's own checks, pod look-ups, overlay and error texts (Multus 4.3). Behind
 //! it run played plugins ([`Backend::Record`]) or real ones ([`Backend::Exec`]). The played
-//! ones are there without the daemon, too: [`Record`].
+//! ones are there without the daemon, too: [`Record`]. [`RealMultus`] starts the real daemon,
+//! where there is one.
 
 mod annotation;
 mod api;
@@ -13,6 +14,7 @@ mod delegate;
 mod fault;
 mod go_json;
 mod plugins;
+mod real;
 mod record;
 mod request;
 mod server;
@@ -20,6 +22,7 @@ mod shim;
 
 pub use call::{Call, Outcome};
 pub use fault::Faults;
+pub use real::{RealConfig, RealError, RealMultus, SERVICE_ACCOUNT};
 pub use record::{
     Allocation, Interface, PluginCall, PluginFailure, Record, RecordConfig, RecordFailure, State,
 };

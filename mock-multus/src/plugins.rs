@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use ndra_core::cni::{CniResult, Command, ConfigList, ExecError, Executor, Invocation};
+use ndra_core::cni::{CniResult, Command, ConfigList, ExecError, Executor, Invocation, is_name};
 use tokio::time::Instant;
 
 use crate::record::{Netns, Record, RecordFailure, describe};
@@ -59,6 +59,7 @@ impl Plugins {
                 .add(network, invocation)
                 .map_err(|error| recorded(&error, form)),
             Self::Exec { executor, made } => {
+                named(network).map_err(|text| on_purpose(network, form, Command::Add, &text))?;
                 let deadline = Instant::now() + PLUGIN_DEADLINE;
                 let result = executor
                     .add(network, invocation, deadline)
@@ -113,6 +114,16 @@ impl Plugins {
                 Ok(())
             }
         }
+    }
+}
+
+/// libcni's words for a name that our executor refuses as well.
+fn named(network: &ConfigList) -> Result<(), String> {
+    let name = &network.name;
+    match name.is_empty() {
+        _ if is_name(name) => Ok(()),
+        true => Err("missing network name:".into()),
+        false => Err(format!("invalid characters found in network name; {name}")),
     }
 }
 
