@@ -11,7 +11,8 @@ use tokio::sync::mpsc;
 
 use super::board::Board;
 use super::inside::Inside;
-use super::lane::{Lane, NetworkKind};
+use super::lane::{Lane, NetworkKind, RuntimeKind};
+use super::parts::Endpoint;
 use super::show::{Layout, Show};
 use super::stage::{Stage, Stuck};
 use super::stream::{self, Inlet, RING};
@@ -133,15 +134,21 @@ impl Plan {
         (devices * together).clamp(SLOTS, 4096)
     }
 
-    fn options(&self, args: &Args, network: NetworkKind) -> Result<Options, Failure> {
+    fn options(
+        &self,
+        args: &Args,
+        network: NetworkKind,
+        found: Option<Endpoint>,
+    ) -> Result<Options, Failure> {
+        let wanted = found.as_ref().map(Endpoint::flavor).or(args.cri_flavor);
         let (flavor, kubelet_api, driver) = match self {
             Self::Pods { .. } => (
-                args.cri_flavor.unwrap_or(Flavor::Containerd),
+                wanted.unwrap_or(Flavor::Containerd),
                 args.kubelet_api.unwrap_or(KubeletApi::V1),
                 Vec::new(),
             ),
             Self::Scenario(scenario) => (
-                scenario_flavor(scenario, args.cri_flavor)?,
+                scenario_flavor(scenario, wanted)?,
                 args.kubelet_api
                     .or(scenario.kubelet_api)
                     .unwrap_or(KubeletApi::V1),
@@ -149,7 +156,10 @@ impl Plan {
             ),
         };
         Ok(Options {
-            lane: Lane::played(flavor, network),
+            lane: match found {
+                Some(endpoint) => Lane::found(endpoint, network),
+                None => Lane::played(flavor, network),
+            },
             kubelet_api,
             slots: self.slots(),
             driver,
@@ -172,7 +182,7 @@ fn scenario_flavor(scenario: &Scenario, wanted: Option<Flavor>) -> Result<Flavor
         Some(flavor) => Err(Problem::new(
             Place::file(format!("scenario {}", scenario.name)),
             format!("is not meant for {flavor}"),
-            "leave --cri-flavor out",
+            "leave --cri-flavor or --cri out",
         )),
     }
 }
@@ -209,7 +219,11 @@ pub(super) async fn run(args: Args, network: NetworkKind) -> Result<ExitCode, Fa
         watch::check_terminal()?;
     }
     let plan = Plan::of(&args)?;
-    let options = plan.options(&args, network)?;
+    let found = match &args.cri {
+        Some(socket) => Some(Endpoint::find(socket).await?),
+        None => None,
+    };
+    let options = plan.options(&args, network, found.clone())?;
     if args.watch {
         return watched(&args, plan, options).await;
     }
@@ -247,6 +261,9 @@ pub(super) async fn run(args: Args, network: NetworkKind) -> Result<ExitCode, Fa
     let (outcome, _work) = match ended {
         Ok((outcome, work)) => (complete(outcome), work),
         Err(failure) => {
+            if let Some(endpoint) = &found {
+                endpoint.sweep().await;
+            }
             if !args.keep {
                 workdir::remove_what_comes_late(&path).await;
             }
@@ -342,6 +359,8 @@ async fn whole(
             Err(Stuck::World(failure)) => return Err(failure),
         },
     };
+    failures.append(&mut inside.failures);
+    let by_containers = matches!(world.options.lane.runtime, RuntimeKind::Found(_));
     let board = world.board.clone();
     let ended = end::end(world).await?;
     failures.extend(ended.failures);
@@ -353,6 +372,7 @@ async fn whole(
         checks: ended.checks,
         failures,
         inside: inside.attached,
+        by_containers,
         answers: inside.answers,
         ..Outcome::default()
     };
