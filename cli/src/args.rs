@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use clap::{Parser, Subcommand};
 
-use crate::{driver, events, install_hook, mock, simulate, validate, watch};
+use crate::{driver, events, install_hook, mock, simulate, validate, watch, witness};
 
 /// See and test a Kubernetes network driver for Dynamic Resource Allocation.
 ///
@@ -48,6 +48,9 @@ pub(crate) enum Command {
         args: Vec<OsString>,
     },
     InstallHook(install_hook::Args),
+    /// Be the hook, and tell a simulation of it.
+    #[command(hide = true)]
+    Witness(witness::Args),
     /// Run one of the mocks as a process of its own, until Ctrl-C or SIGTERM.
     #[command(subcommand, arg_required_else_help = true)]
     Mock(mock::Command),

@@ -245,7 +245,8 @@ enum Cni {
     Exec,
 }
 
-fn socket(text: &str) -> Result<PathBuf, String> {
+/// A socket's path; `unix://` before it is allowed.
+pub(crate) fn socket(text: &str) -> Result<PathBuf, String> {
     let path = text.strip_prefix("unix://").unwrap_or(text);
     if path.is_empty() {
         return Err("is empty: name the socket's path".into());

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use ndra_watch::source::{Chunk, Feed, HEARTBEAT, Options, Position, Source, Update};
+use ndra_watch::source::{Chunk, Feed, HEARTBEAT, LineKind, Options, Position, Source, Update};
 use tokio::time::Instant;
 
 use crate::driver::stdin_closes;
@@ -252,7 +252,7 @@ impl Printer {
                 bytes.extend_from_slice(line.json);
                 bytes.push(b'\n');
             }
-            if line.summary {
+            if line.kind != LineKind::Event {
                 continue;
             }
             let Ok(event) = serde_json::from_slice(line.json) else {

@@ -16,6 +16,7 @@ mod signals;
 mod simulate;
 mod validate;
 mod watch;
+mod witness;
 
 use std::future::Future;
 use std::process::ExitCode;
@@ -43,6 +44,8 @@ fn main() -> ExitCode {
         // It brings a runtime of its own, made for one short call.
         Command::Hook { args } => Ok(ndra_hook::main(args)),
         Command::InstallHook(args) => install_hook::run(&args),
+        // As the hook.
+        Command::Witness(args) => Ok(witness::run(args)),
         Command::Mock(command) => on_runtime(mock::run(command)),
         Command::Completions { shell } => Ok(completions::run(shell)),
     };

@@ -1,12 +1,13 @@
 //! `ndra mock`: each mock as a process of its own.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use ndra_core::event::Recorder;
 use ndra_core::gate::Gate;
+use ndra_mock_apiserver::Access;
 
 use crate::failure::Failure;
 use crate::problem::{Place, Problem};
@@ -103,6 +104,14 @@ pub(crate) struct Apiserver {
     /// Also write a kubeconfig for it.
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
+    /// Serve TLS, with a CA made on the spot, to whoever shows a token. The kubeconfig holds
+    /// both.
+    #[arg(long)]
+    tls: bool,
+    /// Also write what a pod finds in /var/run/secrets/kubernetes.io/serviceaccount: token,
+    /// ca.crt and namespace.
+    #[arg(long, requires = "tls", value_name = "DIR")]
+    service_account: Option<PathBuf>,
 }
 
 /// See [`Command::Plugin`].
@@ -173,17 +182,28 @@ pub(crate) async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Apiserver(args) => {
             let server = ndra_mock_apiserver::ApiServer::start(ndra_mock_apiserver::Config {
                 listen: args.listen,
+                access: if args.tls {
+                    Access::Token
+                } else {
+                    Access::Open
+                },
                 ..ndra_mock_apiserver::Config::default()
             })
             .await
             .map_err(failed)?;
+            let unwritten = |path: &Path, error: std::io::Error| {
+                Failure::run(
+                    format!("cannot write {}: {error}", path.display()),
+                    "name one that can be written",
+                )
+            };
             if let Some(path) = &args.kubeconfig {
-                std::fs::write(path, server.kubeconfig()).map_err(|error| {
-                    Failure::run(
-                        format!("cannot write {}: {error}", path.display()),
-                        "name a file that can be written",
-                    )
-                })?;
+                std::fs::write(path, server.kubeconfig()).map_err(|e| unwritten(path, e))?;
+            }
+            if let (Some(path), Some(credentials)) = (&args.service_account, server.credentials()) {
+                credentials
+                    .write_service_account(path, "default")
+                    .map_err(|e| unwritten(path, e))?;
             }
             running(&server.url());
             end.await;

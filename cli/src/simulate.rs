@@ -3,7 +3,10 @@
 mod board;
 mod deployment;
 mod end;
+mod fault;
 mod ground;
+mod home;
+mod hooks;
 mod inside;
 mod judge;
 mod lane;
@@ -30,9 +33,9 @@ use std::time::Duration;
 use clap::ValueEnum;
 use serde::Deserialize;
 
-use crate::duration;
 use crate::failure::Failure;
 use crate::scenario::{SHIPPED, Scenario};
+use crate::{driver, duration};
 pub(crate) use lane::NetworkKind;
 
 /// Run pods through their whole life on this machine, and show every step.
@@ -65,6 +68,10 @@ pub(crate) struct Args {
     /// Which container runtime the mock behaves like.
     #[arg(long, value_enum, value_name = "FLAVOR")]
     cri_flavor: Option<Flavor>,
+    /// Run the pods in a real container runtime: the CRI socket of one that has no pods.
+    /// `scripts/real-runtime up` starts one. Needs root.
+    #[arg(long, value_name = "SOCKET", value_parser = driver::socket, conflicts_with_all = ["cri_flavor", "watch", "netns"])]
+    cri: Option<PathBuf>,
     /// Where pods' network namespaces are.
     #[arg(long, value_enum, default_value_t = Netns::Auto, value_name = "KIND")]
     netns: Netns,

@@ -138,7 +138,7 @@ fn usage() {
     insta::assert_snapshot!(
         refused(&["simulate", "--scenario", "crio-hook-output", "--cri-flavor", "containerd"], ""), @r"
     × scenario crio-hook-output: is not meant for containerd (runc)
-    help: leave --cri-flavor out
+    help: leave --cri-flavor or --cri out
     ");
     insta::assert_snapshot!(
         refused(&["driver", "--node-name", "n", "--hook-timeout", "40s"], ""), @r"
@@ -234,7 +234,7 @@ fn scenarios() {
     × s.yaml:3: unknown variant `explode`, expected one of apply, wait, check,
     │ before, kill-container, kill-sandbox, delete-pod, force-delete-pod,
     │ replace-pod, stop-driver, start-driver, restart-kubelet, stop-multus,
-    │ start-multus, fail-multus
+    │ start-multus, fail-multus, fail-step
     help: correct the YAML (or JSON) there
     ");
     insta::assert_snapshot!(said("name: a\ntitle: b\nactions: [{wait: {pod: web, redy: true}}]\n"), @r"

@@ -74,6 +74,9 @@ fn a_driver_author_can_follow_the_page() {
     pod/web condition met
     {"hardwareAddress":"MAC","interfaceName":"net1","ips":["10.10.1.2/24"]}
     pod "web" deleted
+    ca.crt
+    namespace
+    token
     "#)
     });
 }

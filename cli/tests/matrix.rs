@@ -11,8 +11,14 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::Deserialize;
 
-/// Lanes that have a test: here, or in `scenarios.rs`.
-const TESTED: [&str; 3] = ["mock-cri/exec", "mock-cri/kernel", "mock-cri/record"];
+/// Lanes that have a test: here, in `scenarios.rs`, or in `real_cri.rs`.
+const TESTED: [&str; 5] = [
+    "containerd-crun/kernel",
+    "containerd-runc/kernel",
+    "mock-cri/exec",
+    "mock-cri/kernel",
+    "mock-cri/record",
+];
 
 /// Plugins that the scenarios name.
 const PLUGINS: [&str; 3] = ["macvlan", "host-local", "static"];

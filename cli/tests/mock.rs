@@ -94,6 +94,38 @@ fn a_node_of_processes_starts_and_stops() {
 }
 
 #[test]
+fn an_api_server_with_a_token_lays_a_service_account() {
+    let dir = tempfile::Builder::new()
+        .prefix("nd")
+        .tempdir_in("/tmp")
+        .unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (api, url) = Mock::start(&[
+        "apiserver",
+        "--tls",
+        "--kubeconfig",
+        &at("kubeconfig"),
+        "--service-account",
+        &at("account"),
+    ]);
+    assert!(url.starts_with("https://127.0.0.1:"), "{url}");
+    let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
+    assert!(read("account/ca.crt").starts_with("-----BEGIN CERTIFICATE-----"));
+    assert!(read("kubeconfig").contains(&read("account/token")));
+    assert_eq!(read("account/namespace"), "default");
+    // Its kubeconfig leads another mock in.
+    let (multus, _) = Mock::start(&[
+        "multus",
+        "--socket",
+        &at("multus.sock"),
+        "--kubeconfig",
+        &at("kubeconfig"),
+    ]);
+    multus.stop();
+    api.stop();
+}
+
+#[test]
 fn a_mock_that_cannot_start_says_why() {
     let dir = tempfile::Builder::new()
         .prefix("nd")

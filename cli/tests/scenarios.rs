@@ -59,6 +59,7 @@ scenarios! {
     driver_killed: containerd, crio;
     kubelet_restarted: containerd, crio;
     slots_changed: containerd, crio;
+    every_step_fails_once: containerd, crio;
     multus_error: containerd, crio;
     multus_gone: containerd, crio;
     pod_force_deleted: containerd, crio;

@@ -75,6 +75,17 @@ fn a_picture_shows_the_same_words() {
     assert_eq!(svg, again, "the same recording gives the same bytes");
 }
 
+/// The README opens with it.
+#[test]
+fn the_picture_in_the_documents_is_what_is_drawn_today() {
+    let svg = printed(&["broken.jsonl", "--frame", "110x34", "--svg"]);
+    let kept = Path::new(RECORDINGS).join("../../docs/watch.svg");
+    assert!(
+        fs::read_to_string(kept).unwrap() == svg,
+        "make it anew: ndra watch fixtures/recordings/broken.jsonl --frame 110x34 --svg > docs/watch.svg"
+    );
+}
+
 #[test]
 fn several_recordings_are_merged() {
     let frame = printed(&["good.jsonl", "broken.jsonl", "--frame", "80x24"]);

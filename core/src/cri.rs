@@ -1,5 +1,7 @@
 //! Asks the runtime which pod and network namespace a sandbox has.
 
+mod about;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,6 +13,8 @@ use crate::kube::PodRef;
 use crate::socket::{self, SocketError};
 use crate::wire::cri::runtime_service_client::RuntimeServiceClient;
 use crate::wire::cri::{PodSandboxState, PodSandboxStatusRequest};
+
+pub use about::{About, Cdi, NotCri};
 
 /// A sandbox that is ready, with its network namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]

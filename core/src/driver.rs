@@ -27,8 +27,10 @@ use crate::callback::CallbackService;
 use crate::cdi::{CdiDir, CdiError, HookCommand};
 use crate::cni::Executor;
 use crate::cri::Cri;
-use crate::dra::{Node, NodeConfig, RegistrationService, V1, V1beta1, unprepare_forgotten};
-use crate::event::{EventService, Recorder};
+use crate::dra::{
+    Node, NodeConfig, RegistrationService, V1, V1beta1, VERSIONS, unprepare_forgotten,
+};
+use crate::event::{EventService, OwnState, Recorder};
 use crate::gate::Gate;
 use crate::health::HealthService;
 use crate::kube::slices::{self, Publisher, PublisherConfig};
@@ -167,8 +169,11 @@ impl Driver {
             background.clone(),
         );
         let instance = uuid::Uuid::new_v4().to_string();
-        let stream = Running::serve(
-            Server::builder().add_service(EventService::server(recorder.clone(), instance)),
+        let own = OwnState::new(&config.driver_name, env!("CARGO_PKG_VERSION"), &VERSIONS);
+        let events_service = EventService::of_driver(recorder.clone(), instance, &own);
+        let stream = Running::new(&own).and(
+            "events",
+            Server::builder().add_service(events_service),
             &config.events_socket,
         )?;
         let callback = CallbackService::server(
@@ -178,13 +183,12 @@ impl Driver {
             config.hook_timeout,
         );
         let dra = Server::builder()
-            .add_service(DraV1Server::new(V1(node.clone())))
-            .add_service(DraV1beta1Server::new(V1beta1(node.clone())));
-        let calls = Running::serve(
-            Server::builder().add_service(callback),
-            &config.callback_socket,
-        )?
-        .and(dra, &config.dra_socket())?;
+            .add_service(DraV1Server::new(V1(node.clone(), own.clone())))
+            .add_service(DraV1beta1Server::new(V1beta1(node.clone(), own.clone())));
+        let callback = Server::builder().add_service(callback);
+        let calls = Running::new(&own)
+            .and("callback", callback, &config.callback_socket)?
+            .and("dra", dra, &config.dra_socket())?;
         // Nobody changes the set of slots while the driver runs.
         let (_, devices) = watch::channel(slices::slots(config.slots, &config.uplink));
         let publisher = Publisher::start(
@@ -206,11 +210,13 @@ impl Driver {
             background.clone(),
         ));
         let (registered_tx, registered) = watch::channel(None);
-        let registration = Running::serve(
+        let registration = Running::new(&own).and(
+            "registration",
             Server::builder().add_service(RegistrationService::server(
                 config.driver_name.clone(),
                 config.dra_socket().display().to_string(),
                 registered_tx,
+                own.clone(),
             )),
             &config.registration_socket(),
         )?;
@@ -225,7 +231,7 @@ impl Driver {
                     publisher.published(),
                 );
                 let router = Server::builder().add_service(service);
-                Some(Running::serve_port(router, address).await?)
+                Some(Running::serve_port(&own, router, address).await?)
             }
         };
         info!(driver = %config.driver_name, node = %config.node_name, "started");
@@ -342,21 +348,26 @@ fn restore(manager: &Manager, cdi: &CdiDir, status: &StatusWriter) -> Result<(),
 
 /// gRPC servers and the way to end them. Dropped, they end at once.
 struct Running {
+    own: OwnState,
     stop: CancellationToken,
     servers: Vec<AbortOnDropHandle<()>>,
 }
 
 impl Running {
-    fn serve(router: Router, path: &Path) -> Result<Self, SocketError> {
-        let running = Self {
+    fn new(own: &OwnState) -> Self {
+        Self {
+            own: own.clone(),
             stop: CancellationToken::new(),
             servers: Vec::new(),
-        };
-        running.and(router, path)
+        }
     }
 
     /// On a TCP port, which whoever reaches the address can ask.
-    async fn serve_port(router: Router, address: SocketAddr) -> Result<Self, StartError> {
+    async fn serve_port(
+        own: &OwnState,
+        router: Router,
+        address: SocketAddr,
+    ) -> Result<Self, StartError> {
         let bound = TcpListener::bind(address).await;
         let listener = bound.map_err(|error| StartError::Health {
             address,
@@ -372,15 +383,18 @@ impl Running {
             }
         });
         Ok(Self {
+            own: own.clone(),
             stop,
             servers: vec![AbortOnDropHandle::new(server)],
         })
     }
 
-    fn and(mut self, router: Router, path: &Path) -> Result<Self, SocketError> {
+    fn and(mut self, name: &'static str, router: Router, path: &Path) -> Result<Self, SocketError> {
         let listener = socket::bind(path)?;
         let stop = self.stop.clone();
         let path = path.display().to_string();
+        let own = self.own.clone();
+        own.socket(name, &path, true);
         let server = tokio::spawn(async move {
             let served = router
                 .serve_with_incoming_shutdown(listener.incoming(), stop.cancelled_owned())
@@ -388,6 +402,7 @@ impl Running {
             if let Err(error) = served {
                 warn!(socket = path, %error, "the server ended");
             }
+            own.socket(name, &path, false);
         });
         self.servers.push(AbortOnDropHandle::new(server));
         Ok(self)

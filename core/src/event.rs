@@ -3,6 +3,7 @@
 //! An [`Event`] marks the begin, the end or the failure of one [`Step`] of a flow. The
 //! JSON form is documented in `docs/events.md` and versioned by [`SCHEMA`].
 
+mod own;
 mod payload;
 mod recorder;
 mod stream;
@@ -13,9 +14,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub use own::{DriverState, OwnState, Registered, Registration, Socket};
 pub use payload::{MAX_PAYLOAD, bounded, details};
 pub use recorder::{Recorder, Span, Subscription};
-pub use stream::{EventService, WatchError, Watched, watch};
+pub use stream::{EventService, Heard, WatchError, Watched, watch};
 
 /// Version of the JSON form. It changes when a reader of the old form could go wrong.
 pub const SCHEMA: u32 = 1;

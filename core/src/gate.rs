@@ -18,7 +18,15 @@ pub struct Arrival {
     pub step: Step,
     /// What it is about.
     pub subject: Subject,
-    _resume: oneshot::Sender<()>,
+    resume: oneshot::Sender<String>,
+}
+
+impl Arrival {
+    /// The step is to fail with these words. Only who [asks](Gate::ask) hears them.
+    pub fn fail(self, words: impl Into<String>) {
+        // Somebody who has given up needs no words.
+        let _ = self.resume.send(words.into());
+    }
 }
 
 impl Gate {
@@ -30,15 +38,24 @@ impl Gate {
 
     /// Waits until the keeper lets this step begin.
     pub async fn pass(&self, step: Step, subject: &Subject) {
-        let Some(keeper) = &self.0 else { return };
+        let _ = self.ask(step, subject).await;
+    }
+
+    /// As [`pass`](Self::pass), for a part that can let the step fail.
+    ///
+    /// # Errors
+    /// The keeper wants it to fail, with these words.
+    pub async fn ask(&self, step: Step, subject: &Subject) -> Result<(), String> {
+        let Some(keeper) = &self.0 else { return Ok(()) };
         let (resume, wait) = oneshot::channel();
         let arrival = Arrival {
             step,
             subject: subject.clone(),
-            _resume: resume,
+            resume,
         };
-        if keeper.send(arrival).is_ok() {
-            let _ = wait.await;
+        match keeper.send(arrival) {
+            Ok(()) => wait.await.map_or(Ok(()), Err),
+            Err(_) => Ok(()),
         }
     }
 }
@@ -47,5 +64,29 @@ impl GateKeeper {
     /// The next arrival; `None` when no gate is left.
     pub async fn next(&mut self) -> Option<Arrival> {
         self.0.recv().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_asks_is_told_and_goes_on_when_nobody_answers() {
+        let subject = Subject::default();
+        assert_eq!(Gate::default().ask(Step::Hook, &subject).await, Ok(()));
+        let (gate, mut keeper) = Gate::pair();
+        let keep = async {
+            keeper.next().await.unwrap().fail("no");
+            drop(keeper.next().await);
+            drop(keeper);
+        };
+        let ask = async {
+            let first = gate.ask(Step::Hook, &subject).await;
+            let second = gate.ask(Step::Hook, &subject).await;
+            (first, second, gate.ask(Step::Hook, &subject).await)
+        };
+        let ((), told) = tokio::join!(keep, ask);
+        assert_eq!(told, (Err("no".to_owned()), Ok(()), Ok(())));
     }
 }

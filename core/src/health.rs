@@ -160,6 +160,7 @@ mod tests {
 
     use super::*;
     use crate::dra::RegistrationService;
+    use crate::event::OwnState;
     use crate::wire::dra_v1::dra_plugin_server::{DraPlugin, DraPluginServer};
     use crate::wire::dra_v1::{
         NodePrepareResourcesResponse, NodeUnprepareResourcesRequest, NodeUnprepareResourcesResponse,
@@ -222,7 +223,8 @@ mod tests {
 
         /// Serves both sockets until the handles are dropped.
         fn serve(&self, hangs: bool) -> [AbortOnDropHandle<()>; 2] {
-            let registration = RegistrationService::server("d", "e", self.registered.clone());
+            let own = OwnState::new("d", "0.1.0", &["v1.DRAPlugin"]);
+            let registration = RegistrationService::server("d", "e", self.registered.clone(), own);
             let registration = Server::builder().add_service(registration);
             let dra = Server::builder().add_service(DraPluginServer::new(Dra { hangs }));
             [

@@ -41,25 +41,42 @@ use args::Command;
 /// # Panics
 /// As [`run`].
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    match answer(args, io::stdin(), &mut io::stdout(), &mut io::stderr()) {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
+}
+
+/// As [`main`], for a program that stands between the runtime and the hook: `state` in the
+/// place of stdin, and streams of its own. Says whether the container may go on.
+///
+/// # Panics
+/// As [`run`].
+pub fn answer(
+    args: impl IntoIterator<Item = OsString>,
+    state: impl Read + Send + 'static,
+    stdout: &mut impl Write,
+    stderr: &mut impl Write,
+) -> bool {
     let (claim, result) = match args::parse(args) {
         Ok(Command::Print(text)) => {
             // Nobody is left to tell when stdout is gone.
-            let _ = io::stdout().write_all(text.as_bytes());
-            return ExitCode::SUCCESS;
+            let _ = stdout.write_all(text.as_bytes());
+            return true;
         }
         Ok(Command::Run(options)) => {
-            let result = run(&options, io::stdin());
+            let result = run(&options, state);
             (Some(options.claim_uid), result)
         }
         Err(refused) => (refused.claim_uid, Err(refused.error)),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => true,
         Err(error) => {
             // One write, so that the lines of several hooks never mix. A closed
             // stderr changes nothing: the exit code still says it.
-            let _ = io::stderr().write_all(line(claim.as_ref(), &error).as_bytes());
-            ExitCode::FAILURE
+            let _ = stderr.write_all(line(claim.as_ref(), &error).as_bytes());
+            false
         }
     }
 }

@@ -52,6 +52,11 @@ impl ApiError {
         ApiError::new(400, "BadRequest", message)
     }
 
+    /// Nobody is known by what the request shows.
+    pub(crate) fn unauthorized() -> ApiError {
+        ApiError::new(401, "Unauthorized", "Unauthorized")
+    }
+
     pub(crate) fn forbidden(resource: &Resource, name: &str, why: &str) -> ApiError {
         let message = match name {
             "" => format!("{} is forbidden: {why}", resource.qualified()),

@@ -1,7 +1,7 @@
 //! A mock Kubernetes API server: the few kinds of objects the flow needs, and the part of
 //! scheduler and controllers that binds claims to devices.
 //!
-//! It speaks plain HTTP, keeps all objects in memory, and answers what a real API server
+//! It speaks HTTP, or HTTPS to whoever shows its token ([`Access`]), keeps all objects in memory, and answers what a real API server
 //! answers, words included, as far as kube-rs and kubectl use it. An [`ApiServer`] is started,
 //! talked to at its [`url`](ApiServer::url), and stopped:
 //!
@@ -17,6 +17,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod access;
 mod alloc;
 mod authorize;
 mod control;
@@ -32,8 +33,10 @@ mod rest;
 mod selector;
 mod server;
 mod store;
+mod tls;
 mod validate;
 
+pub use access::{Access, Credentials};
 pub use authorize::{Grant, Rbac, Report, User};
 pub use faults::Faults;
 pub use requests::RequestRecord;

@@ -8,26 +8,19 @@ use std::task::{Context, Poll};
 
 use axum::serve::Listener;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::faults::Faults;
+use crate::tls::{Stream, Tls};
 
 /// Accepts connections while the server is up, and drops them at once while it is down.
 pub(crate) struct Gate {
-    listener: TcpListener,
-    faults: Faults,
-    stop: CancellationToken,
-}
-
-impl Gate {
-    pub(crate) fn new(listener: TcpListener, faults: Faults, stop: CancellationToken) -> Gate {
-        Gate {
-            listener,
-            faults,
-            stop,
-        }
-    }
+    pub(crate) listener: TcpListener,
+    /// Without it, plain HTTP.
+    pub(crate) tls: Option<Tls>,
+    pub(crate) faults: Faults,
+    pub(crate) stop: CancellationToken,
 }
 
 impl Listener for Gate {
@@ -53,6 +46,10 @@ impl Listener for Gate {
                     _ = up.wait_for(|up| !*up) => {}
                 }
             });
+            let stream = match &self.tls {
+                Some(tls) => tls.accept(stream),
+                None => Stream::Plain(stream),
+            };
             return (
                 Connection {
                     stream,
@@ -70,7 +67,7 @@ impl Listener for Gate {
 
 /// A connection that fails once the server is down or stopped.
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     /// Resolves when the connection is to be cut; gone once it has.
     cut: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }

@@ -3,11 +3,14 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::access::{Access, Credentials};
 use crate::authorize::Rbac;
 use crate::control;
 use crate::faults::Faults;
@@ -18,12 +21,15 @@ use crate::resource;
 use crate::rest::{self, Shared};
 use crate::selector::Filter;
 use crate::store::{DeleteOptions, Part, Store, Writer};
+use crate::tls::Tls;
 
 /// How a server is to run.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Where to listen. Port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Who may ask.
+    pub access: Access,
     /// Whether to do the part of scheduler and controllers, too: make claims from templates,
     /// allocate claims, bind pods, release what ended pods had.
     pub controllers: bool,
@@ -37,6 +43,7 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
+            access: Access::Open,
             controllers: true,
             rbac: Rbac::default(),
             history: 10_000,
@@ -56,6 +63,12 @@ pub enum StartError {
         address: SocketAddr,
         /// What the system said.
         source: std::io::Error,
+    },
+    /// There is no certificate to serve TLS with.
+    #[error("cannot make a CA and a certificate: {reason}; serve without TLS")]
+    Tls {
+        /// What went wrong.
+        reason: String,
     },
 }
 
@@ -100,6 +113,15 @@ impl ApiServer {
         };
         let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
+        let tls = match config.access {
+            Access::Open => None,
+            Access::Token => {
+                let tls = Tls::new(address.ip());
+                Some(tls.map_err(|error| StartError::Tls {
+                    reason: error.to_string(),
+                })?)
+            }
+        };
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         let faults = Faults::new();
@@ -109,9 +131,15 @@ impl ApiServer {
             faults: faults.clone(),
             requests: RequestLog::default(),
             rbac: config.rbac,
+            credentials: tls.as_ref().map(|tls| Credentials::new(tls.ca.clone())),
         };
 
-        let gate = Gate::new(listener, faults, stop.clone());
+        let gate = Gate {
+            listener,
+            tls,
+            faults,
+            stop: stop.clone(),
+        };
         let serve = axum::serve(gate, rest::router(shared.clone()))
             .with_graceful_shutdown(stop.clone().cancelled_owned());
         tasks.spawn(async move {
@@ -130,23 +158,48 @@ impl ApiServer {
         })
     }
 
-    /// `http://127.0.0.1:PORT`.
+    /// `http://127.0.0.1:PORT`, or `https://` where it asks for a token.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        let scheme = match self.shared.credentials {
+            Some(_) => "https",
+            None => "http",
+        };
+        format!("{scheme}://{}", self.address)
     }
 
-    /// A kubeconfig, as YAML, whose one context is this server.
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What its clients need; `None` where it is open to everybody.
+    pub fn credentials(&self) -> Option<&Credentials> {
+        self.shared.credentials.as_ref()
+    }
+
+    /// A kubeconfig, as YAML, whose one context is this server. It holds the token, where
+    /// there is one.
     pub fn kubeconfig(&self) -> String {
+        let (ca, user) = match &self.shared.credentials {
+            Some(credentials) => (
+                format!(
+                    "\n    certificate-authority-data: {}",
+                    STANDARD.encode(credentials.ca())
+                ),
+                format!("{{token: {}}}", credentials.token()),
+            ),
+            None => (String::new(), "{}".to_owned()),
+        };
         format!(
             "apiVersion: v1
 kind: Config
 clusters:
 - name: mock
   cluster:
-    server: {}
+    server: {}{ca}
 users:
 - name: mock
-  user: {{}}
+  user: {user}
 contexts:
 - name: mock
   context:

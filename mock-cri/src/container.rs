@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Flavor;
 use crate::annotations::{self, CrioContainer};
 use crate::bundle::Bundle;
+use crate::fault::Point;
 use crate::lifecycle::Oci;
 use crate::names;
 use crate::runtime::{Inner, now, rfc3339};
@@ -41,6 +42,13 @@ impl Inner {
         self: &Arc<Self>,
         request: cri::CreateContainerRequest,
     ) -> Result<String, Fault> {
+        let config = request.config.as_ref();
+        let has_devices = config.is_some_and(|config| !config.cdi_devices.is_empty());
+        if has_devices && self.faults.strikes(Point::CreateContainer) {
+            return Err(Fault::Injected {
+                call: "CreateContainer",
+            });
+        }
         let plan = match self.plan_container(request)? {
             Planned::New(plan) => plan,
             Planned::Retried(id) => return Ok(id),

@@ -118,7 +118,8 @@ pub(crate) async fn run(
 }
 
 impl Ended {
-    fn silent(ending: Ending) -> Self {
+    /// One that said nothing.
+    pub(crate) fn silent(ending: Ending) -> Self {
         Self {
             ending,
             stdout: String::new(),

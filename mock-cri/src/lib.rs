@@ -28,6 +28,7 @@ mod bundle;
 mod cdi;
 mod container;
 mod cut;
+mod fault;
 mod flavor;
 mod go_json;
 mod hook;
@@ -46,6 +47,7 @@ mod state;
 mod words;
 
 pub use container::EXIT_CODE_ANNOTATION;
+pub use fault::{Faults, Point};
 pub use flavor::{Flavor, UnknownFlavor};
 pub use network::Namespaces;
 pub use runtime::{Config, ControlError, Runtime, StartError};

@@ -121,6 +121,7 @@ impl Inner {
             subject: &oci.subject,
             recorder: &self.recorder,
             gate: &self.gate,
+            faults: &self.faults,
         }
     }
 }

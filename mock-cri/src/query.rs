@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use ndra_core::wire::cri;
 
 use crate::Flavor;
+use crate::fault::Point;
 use crate::info;
 use crate::runtime::Inner;
 use crate::state::{Container, Phase, Sandbox};
@@ -16,6 +17,11 @@ impl Inner {
         &self,
         request: &cri::PodSandboxStatusRequest,
     ) -> Result<cri::PodSandboxStatusResponse, Fault> {
+        if request.verbose && self.faults.strikes(Point::SandboxStatus) {
+            return Err(Fault::Injected {
+                call: "PodSandboxStatus",
+            });
+        }
         let store = self.store();
         let sandbox = store.sandbox(Call::PodSandboxStatus, &request.pod_sandbox_id)?;
         let options = sandbox

@@ -18,6 +18,7 @@ use crate::Flavor;
 use crate::bundle::Layout;
 use crate::cdi::Cdi;
 use crate::cut::Cut;
+use crate::fault::Faults;
 use crate::network::Namespaces;
 use crate::service::Service;
 use crate::state::{ContainerInfo, SandboxInfo, Store};
@@ -110,6 +111,7 @@ pub(crate) struct Inner {
     pub(crate) cdi: Cdi,
     pub(crate) recorder: Recorder,
     pub(crate) gate: Gate,
+    pub(crate) faults: Faults,
     /// Stands for the pid of every process that does not exist.
     pub(crate) pid: u32,
     pub(crate) stop: CancellationToken,
@@ -143,6 +145,7 @@ impl Runtime {
             cdi,
             recorder: config.recorder,
             gate: config.gate,
+            faults: Faults::default(),
             pid: std::process::id(),
             stop: stop.clone(),
             tasks: TaskTracker::new(),
@@ -216,6 +219,11 @@ impl Runtime {
         })?;
         self.inner.sandbox_died(&id).await;
         Ok(())
+    }
+
+    /// Orders faults of this runtime.
+    pub fn faults(&self) -> Faults {
+        self.inner.faults.clone()
     }
 
     /// All sandboxes now, in no particular order.

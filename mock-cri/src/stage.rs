@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
 use crate::Flavor;
+use crate::fault::{Faults, Point};
 use crate::hook::{self, Ended, Ending, Output};
 
 /// When hooks run.
@@ -67,6 +68,7 @@ pub(crate) struct Run<'a> {
     pub(crate) subject: &'a event::Subject,
     pub(crate) recorder: &'a Recorder,
     pub(crate) gate: &'a Gate,
+    pub(crate) faults: &'a Faults,
 }
 
 /// A hook failed; the text is what the OCI runtime says.
@@ -131,13 +133,33 @@ impl Run<'_> {
             () = self.gate.pass(Step::Hook, subject) => {}
             () = self.halt.cancelled() => {}
         }
+        let starts = !self.faults.strikes(Point::Hook);
+        let told = if starts { self.told() } else { None };
+        let run = Run {
+            state: told.as_deref().unwrap_or(self.state),
+            ..*self
+        };
         let (from, to) = Step::Hook.route();
         let span =
             self.recorder
-                .begin_between(Step::Hook, subject.clone(), from, to, self.detail(hook));
-        let ended = self.execute(hook).await;
+                .begin_between(Step::Hook, subject.clone(), from, to, run.detail(hook));
+        let ended = if starts {
+            run.execute(hook).await
+        } else {
+            Ended::silent(Ending::NotStarted(rustix::io::Errno::ACCESS.into()))
+        };
         self.close(span, &ended, words);
         ended
+    }
+
+    /// An OCI state without annotations, when that was ordered.
+    fn told(&self) -> Option<Vec<u8>> {
+        if !self.faults.strikes(Point::OciState) {
+            return None;
+        }
+        let mut state: Value = serde_json::from_slice(self.state).ok()?;
+        state.as_object_mut()?.remove("annotations");
+        serde_json::to_vec(&state).ok()
     }
 
     fn detail(&self, hook: &Hook) -> Map<String, Value> {

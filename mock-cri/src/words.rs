@@ -56,6 +56,8 @@ pub(crate) enum Fault {
     ExitCode { value: String },
     /// No addresses are left.
     NoAddress { sandbox: String },
+    /// A fault that was ordered.
+    Injected { call: &'static str },
     /// The mock itself failed: a file could not be written and the like.
     Mock { what: String },
 }
@@ -183,6 +185,7 @@ impl Fault {
                 "failed to setup network for sandbox {sandbox:?}: no IP addresses available in range set: 10.88.0.1-10.88.255.254"
             ),
             Self::ExitCode { value } => return bad_exit_code(value),
+            Self::Injected { call } => return injected(call),
             Self::Mock { what } => return (Code::Internal, what.clone()),
         };
         (Code::Unknown, text)
@@ -270,10 +273,16 @@ impl Fault {
                 "failed to create pod network sandbox {sandbox}: no IP addresses available in range set: 10.88.0.1-10.88.255.254"
             ),
             Self::ExitCode { value } => return bad_exit_code(value),
+            Self::Injected { call } => return injected(call),
             Self::Mock { what } => return (Code::Internal, what.clone()),
         };
         (Code::Unknown, text)
     }
+}
+
+fn injected(call: &str) -> (Code, String) {
+    let text = format!("a fault was injected: the runtime refuses {call}");
+    (Code::Internal, text)
 }
 
 impl Held {

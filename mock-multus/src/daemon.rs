@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use ndra_core::cni::CniResult;
+use ndra_core::cni::{CniResult, version};
 use serde_json::{Map, Value, json};
 use tokio_util::task::TaskTracker;
 
@@ -102,9 +102,9 @@ impl Daemon {
         match &args.command[..] {
             "ADD" => self.delegate_add(request, args, pod).await.map(Some),
             "DEL" => self.delegate_del(args, pod).await.map(|()| None),
-            // The daemon reads neither list nor plugin from a CHECK, and fails in libcni.
-            "CHECK" => Err("DelegateCheck: error invoking DelegateCheck - \"\": error in getting result from CheckNetwork: no plugin name provided".into()),
-            "STATUS" => Ok(None),
+            "CHECK" => self.delegate_check(args, pod).await.map(|()| None),
+            // Networks older than 1.1.0 have no STATUS, and the daemon's version is.
+            "STATUS" => Delegate::load(&args.config, Default::default()).map(|_| None),
             other => Err(format!("unknown cmd type: {other}")),
         }
     }
@@ -131,6 +131,29 @@ impl Daemon {
         self.kubernetes.pod(pod).await.map_err(|e| e.into_text())?;
         let delegate = Delegate::load(&args.config, Default::default())?;
         delegate.del(self, args, pod, &args.if_name).await
+    }
+
+    /// The daemon takes every configuration here for one plugin's, and knows no name for it.
+    async fn delegate_check(&self, args: &CommandArgs, pod: &PodArgs) -> Result<(), String> {
+        let failed = |error: &str| {
+            Err(format!(
+                "DelegateCheck: error invoking DelegateCheck - \"\": {error}"
+            ))
+        };
+        let text = |key: &str| args.config[key].as_str().unwrap_or_default();
+        if text("type").is_empty() {
+            return failed(
+                "error in converting the raw bytes to conf: error parsing configuration: missing 'type'",
+            );
+        }
+        let version = text("cniVersion");
+        if version::at_least(version, "0.4.0") != Some(true) {
+            return failed(&format!(
+                "error in getting result from CheckNetwork: configuration version {version:?} does not support the CHECK command"
+            ));
+        }
+        let delegate = Delegate::load(&args.config, Default::default())?.nameless();
+        delegate.check(self, args, pod, &args.if_name).await
     }
 
     /// The Event on the pod, written after the answer.

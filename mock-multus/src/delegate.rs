@@ -36,7 +36,7 @@ impl Delegate {
             Value::String(text) => Ok(text.clone()),
             other => Err(format!(
                 "LoadDelegateNetConf: error unmarshalling delegate config: {}",
-                wrong_kind(other, &format!("NetConf.{key}"), "string")
+                wrong_kind(other, &format!("PluginConf.{key}"), "string")
             )),
         };
         let (plugin, network, version) = (text("type")?, text("name")?, text("cniVersion")?);
@@ -68,6 +68,12 @@ impl Delegate {
             if_name: String::new(),
             master: false,
         })
+    }
+
+    /// For errors that name no plugin.
+    pub(crate) fn nameless(mut self) -> Self {
+        self.kind.clear();
+        self
     }
 
     fn invocation(&self, args: &CommandArgs, pod: &PodArgs, if_name: &str) -> Invocation {
@@ -238,6 +244,13 @@ fn check_list(config: &Value) -> Result<(), String> {
             ));
         }
     };
+    let bad = |plugin: &&Value| !plugin.is_object() && !plugin.is_null();
+    if let Some(bad) = plugins.iter().find(bad) {
+        return Err(format!(
+            "LoadDelegateNetConfList: error unmarshalling delegate conflist: {}",
+            wrong_kind(bad, "NetConfList.plugins", "types.PluginConf")
+        ));
+    }
     match plugins.first().map(|plugin| plugin["type"].as_str()) {
         // The daemon falls over an empty list and closes the connection.
         None => Err("LoadDelegateNetConfList: the list of plugins is empty".into()),

@@ -4,7 +4,7 @@
 //! with the daemon's own checks, pod look-ups, overlay and error texts (Multus 4.3). Behind
 //! it run played plugins, without a kernel ([`Backend::Record`]) or with its links
 //! ([`Backend::Kernel`]), or real ones ([`Backend::Exec`]). The played ones are there without
-//! the daemon, too: [`Record`].
+//! the daemon, too: [`Record`]. [`RealMultus`] starts the real daemon, where there is one.
 
 mod annotation;
 mod api;
@@ -14,6 +14,7 @@ mod delegate;
 mod fault;
 mod go_json;
 mod plugins;
+mod real;
 mod record;
 mod request;
 mod server;
@@ -21,6 +22,7 @@ mod shim;
 
 pub use call::{Call, Outcome};
 pub use fault::Faults;
+pub use real::{RealConfig, RealError, RealMultus, SERVICE_ACCOUNT};
 pub use record::{
     Allocation, Interface, PluginCall, PluginFailure, Record, RecordConfig, RecordFailure, State,
 };

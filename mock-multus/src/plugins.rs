@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use ndra_core::cni::{CniResult, Command, ConfigList, ExecError, Executor, Invocation};
+use ndra_core::cni::{CniResult, Command, ConfigList, ExecError, Executor, Invocation, is_name};
 use tokio::time::Instant;
 
 use crate::record::{Netns, Record, RecordFailure, describe};
@@ -64,6 +64,7 @@ impl Plugins {
                 .await
                 .map_err(|error| recorded(&error, form)),
             Self::Exec { executor, made } => {
+                named(network).map_err(|text| on_purpose(network, form, Command::Add, &text))?;
                 let deadline = Instant::now() + PLUGIN_DEADLINE;
                 let result = executor
                     .add(network, invocation, deadline)
@@ -132,6 +133,16 @@ async fn aside<T: Send + 'static>(
     let ran = tokio::task::spawn_blocking(move || run(&record, &network, &invocation));
     ran.await
         .unwrap_or_else(|error| Err(RecordFailure::Libcni(format!("the plugin ended: {error}"))))
+}
+
+/// libcni's words for a name that our executor refuses as well.
+fn named(network: &ConfigList) -> Result<(), String> {
+    let name = &network.name;
+    match name.is_empty() {
+        _ if is_name(name) => Ok(()),
+        true => Err("missing network name:".into()),
+        false => Err(format!("invalid characters found in network name; {name}")),
+    }
 }
 
 fn opened(invocation: &Invocation) -> Option<Netns> {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State as Shared};
-use axum::http::{Method, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use hyper_util::rt::TokioIo;
@@ -282,15 +282,18 @@ fn probe(method: &Method, status: StatusCode) -> Response {
 
 /// A refusal as Go's HTTP server writes it, with its line end.
 fn refused(status: StatusCode, text: &str) -> Response {
-    plain(status, format!("{text}\n"))
+    let mut response = plain(status, format!("{text}\n"));
+    let nosniff = HeaderValue::from_static("nosniff");
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
+    response
 }
 
-/// The daemon says JSON too late: it is announced as plain text.
+/// The daemon says JSON too late: what there is is announced as plain text.
 fn plain(status: StatusCode, text: String) -> Response {
-    (
-        status,
-        [(header::CONTENT_TYPE, "text/plain; charset=utf-8")],
-        text,
-    )
-        .into_response()
+    if text.is_empty() {
+        return status.into_response();
+    }
+    let kind = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+    (status, kind, text).into_response()
 }

@@ -24,7 +24,7 @@ mod set;
 mod update;
 
 pub use address::{DEFAULT_SOCKET, Source, SourceError};
-pub use chunk::{Chunk, Line};
+pub use chunk::{Chunk, Line, LineKind};
 pub use feed::{Feed, Options, Pace};
 pub use line::MAX_LINE;
 pub use name::Name;

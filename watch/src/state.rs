@@ -38,7 +38,7 @@ pub use health::Health;
 pub use histogram::Histogram;
 pub use look::{Look, Prompt, Purpose};
 pub use rows::{Row, Rows};
-pub use source::{Connection, Registration, Socket, Source, SourceId};
+pub use source::{Connection, Driver, Registration, Socket, Source, SourceId};
 pub use timeline::{Bar, Critical, Lane, Stretch, Timeline};
 pub use tree::{Format, Kind, Line};
 pub use why::Why;
@@ -159,7 +159,7 @@ impl Model {
             .map(move |(at, source)| (number(at), source))
     }
 
-    /// Changes what is known of a source: its connection, registration, sockets.
+    /// Changes what is known of a source: its connection, driver.
     pub fn source_mut(&mut self, id: SourceId) -> Option<&mut Source> {
         self.stale.rows = true;
         self.sources.get_mut(usize::from(id.0))

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crossterm::event::{Event, EventStream};
 use futures::{Stream, StreamExt};
 use jiff::Timestamp;
-use ndra_core::event::{Event as CoreEvent, Step};
+use ndra_core::event::{DriverState, Event as CoreEvent, Step};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -83,6 +83,8 @@ pub struct Simulation {
 pub enum Told {
     /// Something happened.
     Event(Box<CoreEvent>),
+    /// How the driver is doing; none, when it has gone.
+    Driver(Option<Box<DriverState>>),
     /// A remark for the status line.
     Remark(String),
 }
@@ -191,7 +193,15 @@ impl Dashboard {
                             model.ingest(id, &Batch::of(&event));
                         }
                         (Some(Told::Remark(text)), _) => model.notice(text),
-                        (Some(Told::Event(_)), None) => {}
+                        (Some(Told::Driver(state)), Some(id)) => {
+                            let source = model.source_mut(id);
+                            match (source, state) {
+                                (Some(source), Some(state)) => source.learn(&state),
+                                (Some(source), None) => source.driver = None,
+                                (None, _) => {}
+                            }
+                        }
+                        (Some(Told::Event(_) | Told::Driver(_)), None) => {}
                         (None, id) => {
                             told = None;
                             connect(&mut model, id, Connection::Ended);

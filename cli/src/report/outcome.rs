@@ -49,6 +49,8 @@ pub(crate) struct Outcome {
     pub(crate) attached: Vec<Attached>,
     /// The same as pods' network namespaces had it, where those are real.
     pub(crate) inside: Vec<Attached>,
+    /// Whether real containers said so.
+    pub(crate) by_containers: bool,
     /// Pods that asked each other.
     pub(crate) answers: Vec<Answer>,
     /// What was looked for at the end.

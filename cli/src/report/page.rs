@@ -134,7 +134,10 @@ impl Page {
             let _ = writeln!(text, "{}", paint(WARN, "no pod got an interface"));
         }
         if !outcome.inside.is_empty() {
-            let line = "as read inside the pods' network namespaces";
+            let line = match outcome.by_containers {
+                true => "as `ip addr show` prints it inside the containers",
+                false => "as read inside the pods' network namespaces",
+            };
             let _ = writeln!(text, "{}", paint(DIM, line));
         }
         for answer in outcome.answers.iter().take(LISTED) {

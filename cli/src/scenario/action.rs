@@ -42,6 +42,9 @@ pub(crate) enum Action {
     StartMultus(Nothing),
     /// Multus answers the next calls of a command with an error.
     FailMultus(FailMultus),
+    /// Lets a step fail the next time, whoever's it is: what lies in its way goes when it
+    /// has failed.
+    FailStep(Step),
 }
 
 /// `{}`: the action needs no more words.
@@ -203,7 +206,8 @@ pub(super) fn pods(actions: &[Action]) -> Vec<&str> {
             | Action::RestartKubelet(_)
             | Action::StopMultus(_)
             | Action::StartMultus(_)
-            | Action::FailMultus(_) => {}
+            | Action::FailMultus(_)
+            | Action::FailStep(_) => {}
         }
     }
     names

@@ -35,6 +35,7 @@ files! {
     "driver-killed",
     "kubelet-restarted",
     "slots-changed",
+    "every-step-fails-once",
     "multus-error",
     "multus-gone",
     "pod-force-deleted",

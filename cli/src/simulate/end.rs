@@ -1,6 +1,6 @@
 //! The end of a run: everything is torn down, and what is left is counted.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use ndra_core::attachment::record;
 use ndra_core::event::{Event, Phase, Step};
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::board::Seen;
 use super::judge::{self, Facts};
-use super::workdir::WorkDir;
+use super::workdir::{WorkDir, files};
 use super::world::{DRIVER, World};
 use crate::failure::Failure;
 use crate::manifest::kind;
@@ -144,7 +144,7 @@ fn at_rest(world: &World, seen: &Seen) -> Vec<Check> {
     let record = record::load(&world.work.at("state"), DRIVER);
     let check = |what, left| Check { what, left };
     vec![
-        check("CDI specs", files(&world.work.at("cdi"))),
+        check("CDI specs", files(&world.runtime.cdi_dir(&world.work))),
         check(
             INTERFACES,
             network
@@ -193,7 +193,7 @@ fn at_rest(world: &World, seen: &Seen) -> Vec<Check> {
                 .map(|s| format!("{} of {}/{}", s.id, s.namespace, s.name))
                 .collect(),
         ),
-        check("network namespaces", files(&world.work.at("netns"))),
+        check("network namespaces", world.runtime.namespaces(&world.work)),
         check(
             "claims",
             seen.objects(&kind::CLAIM)
@@ -201,15 +201,6 @@ fn at_rest(world: &World, seen: &Seen) -> Vec<Check> {
                 .collect(),
         ),
     ]
-}
-
-fn files(directory: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries
-        .map(|entry| entry.path().display().to_string())
-        .collect();
-    names.sort();
-    names
 }
 
 /// Sockets of parts that have all been stopped.

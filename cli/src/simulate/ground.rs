@@ -6,7 +6,7 @@ use std::path::Path;
 use ndra_netns::Mount;
 
 use super::lane::NetworkKind;
-use super::{Args, Cni, Netns};
+use super::{Args, Cni, Netns, home};
 use crate::failure::Failure;
 use crate::problem::{Place, Problem};
 
@@ -19,6 +19,16 @@ const SETTINGS: &str = "/etc/cni";
 /// Moves this process to where the run takes place, and says who makes interfaces there. To
 /// be called before any thread is started.
 pub(super) fn enter(args: &Args) -> Result<NetworkKind, Failure> {
+    let plugins = || NetworkKind::Exec(std::env::split_paths(&args.cni_path).collect());
+    if let Some(socket) = &args.cri {
+        // The runtime's namespaces are those of its node.
+        home::enter(socket)?;
+        return Ok(match args.cni {
+            None | Some(Cni::Kernel) => NetworkKind::Kernel,
+            Some(Cni::Exec) => plugins(),
+            Some(Cni::Record) => NetworkKind::Record,
+        });
+    }
     let wanted = match (args.netns, args.cni) {
         (Netns::Virtual, None | Some(Cni::Record)) | (Netns::Auto, Some(Cni::Record)) => {
             return Ok(NetworkKind::Record);
@@ -32,7 +42,7 @@ pub(super) fn enter(args: &Args) -> Result<NetworkKind, Failure> {
             ));
         }
         (_, None | Some(Cni::Kernel)) => NetworkKind::Kernel,
-        (_, Some(Cni::Exec)) => NetworkKind::Exec(std::env::split_paths(&args.cni_path).collect()),
+        (_, Some(Cni::Exec)) => plugins(),
     };
     if args.netns == Netns::Auto
         && let Err(why) = ndra_netns::probe()

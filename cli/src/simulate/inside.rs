@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::parts::{PodLink, look};
+use super::parts::PodLink;
 use super::world::World;
 use crate::report::{Answer, Attached};
 
@@ -22,6 +22,8 @@ const ASKED: usize = 16;
 pub(super) struct Inside {
     pub(super) attached: Vec<Attached>,
     pub(super) answers: Vec<Answer>,
+    /// A real container that could not say what it has.
+    pub(super) failures: Vec<String>,
 }
 
 /// Copies of pods that live at the same time, two by two, so that they can reach each other.
@@ -73,9 +75,25 @@ impl Meetings {
             else {
                 continue;
             };
-            let links = tokio::task::spawn_blocking(move || look(&netns)).await;
+            let network = world.network.clone();
+            let links = tokio::task::spawn_blocking(move || network.look(&netns)).await;
             for link in links.unwrap_or_default() {
-                self.found().attached.push(attached(&key, &link));
+                let (namespace, name) = (&sandbox.namespace, &sandbox.name);
+                let seen = match world.runtime.interface(namespace, name, &link.name).await {
+                    None => Ok(attached(&key, &link)),
+                    Some(seen) => seen.map(|(mac, addresses)| Attached {
+                        mac,
+                        addresses,
+                        ..attached(&key, &link)
+                    }),
+                };
+                match seen {
+                    Ok(seen) => self.found().attached.push(seen),
+                    Err(why) => {
+                        let why = format!("in a container of pod {key}: {why}");
+                        self.found().failures.push(why);
+                    }
+                }
                 lock(&meeting.pods).push((key.clone(), link));
             }
         }

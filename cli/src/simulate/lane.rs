@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use super::Flavor;
+use super::parts::Endpoint;
 
 /// One choice for every part of the node that comes in more than one kind.
 #[derive(Clone, Debug)]
@@ -18,6 +19,8 @@ pub(crate) struct Lane {
 pub(crate) enum RuntimeKind {
     /// The mock, behaving like this runtime.
     Played(Flavor),
+    /// A real one that runs already.
+    Found(Box<Endpoint>),
 }
 
 /// Who answers the delegate API.
@@ -55,10 +58,20 @@ impl Lane {
         }
     }
 
+    /// A real runtime, and Multus played.
+    pub(crate) fn found(endpoint: Endpoint, network: NetworkKind) -> Self {
+        Self {
+            runtime: RuntimeKind::Found(Box::new(endpoint)),
+            multus: MultusKind::Played,
+            network,
+        }
+    }
+
     /// For the head of a report: the runtime, then Multus with its network.
     pub(crate) fn words(&self) -> [String; 2] {
         let runtime = match &self.runtime {
             RuntimeKind::Played(flavor) => flavor.to_string(),
+            RuntimeKind::Found(endpoint) => endpoint.words(),
         };
         let network = match self.network {
             NetworkKind::Record => "recorded",

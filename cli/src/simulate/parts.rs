@@ -1,12 +1,14 @@
 //! The parts of a run's node that come in more than one kind, each behind one face: the
 //! world starts them, strikes them and looks at them without knowing the kind.
 
+mod found;
 mod multus;
 mod network;
 mod runtime;
 
+pub(crate) use found::Endpoint;
 pub(crate) use multus::NodeMultus;
-pub(crate) use network::{Network, PodLink, look};
+pub(crate) use network::{Network, PodLink};
 pub(crate) use runtime::{NodeRuntime, Setting};
 
 use crate::failure::Failure;

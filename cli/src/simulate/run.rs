@@ -1,5 +1,6 @@
 //! One run from begin to end: what to run, in which world, and what came of it.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,8 @@ use tokio::sync::mpsc;
 
 use super::board::Board;
 use super::inside::Inside;
-use super::lane::{Lane, NetworkKind};
+use super::lane::{Lane, NetworkKind, RuntimeKind};
+use super::parts::Endpoint;
 use super::show::{Layout, Show};
 use super::stage::{Stage, Stuck};
 use super::stream::{self, Inlet, RING};
@@ -133,15 +135,21 @@ impl Plan {
         (devices * together).clamp(SLOTS, 4096)
     }
 
-    fn options(&self, args: &Args, network: NetworkKind) -> Result<Options, Failure> {
+    fn options(
+        &self,
+        args: &Args,
+        network: NetworkKind,
+        found: Option<Endpoint>,
+    ) -> Result<Options, Failure> {
+        let wanted = found.as_ref().map(Endpoint::flavor).or(args.cri_flavor);
         let (flavor, kubelet_api, driver) = match self {
             Self::Pods { .. } => (
-                args.cri_flavor.unwrap_or(Flavor::Containerd),
+                wanted.unwrap_or(Flavor::Containerd),
                 args.kubelet_api.unwrap_or(KubeletApi::V1),
                 Vec::new(),
             ),
             Self::Scenario(scenario) => (
-                scenario_flavor(scenario, args.cri_flavor)?,
+                scenario_flavor(scenario, wanted)?,
                 args.kubelet_api
                     .or(scenario.kubelet_api)
                     .unwrap_or(KubeletApi::V1),
@@ -149,7 +157,10 @@ impl Plan {
             ),
         };
         Ok(Options {
-            lane: Lane::played(flavor, network),
+            lane: match found {
+                Some(endpoint) => Lane::found(endpoint, network),
+                None => Lane::played(flavor, network),
+            },
             kubelet_api,
             rbac: args.rbac.as_deref().map(rights::read).transpose()?,
             slots: self.slots(),
@@ -176,7 +187,7 @@ fn scenario_flavor(scenario: &Scenario, wanted: Option<Flavor>) -> Result<Flavor
         Some(flavor) => Err(Problem::new(
             Place::file(format!("scenario {}", scenario.name)),
             format!("is not meant for {flavor}"),
-            "leave --cri-flavor out",
+            "leave --cri-flavor or --cri out",
         )),
     }
 }
@@ -184,7 +195,7 @@ fn scenario_flavor(scenario: &Scenario, wanted: Option<Flavor>) -> Result<Flavor
 fn has_gates(actions: &[Action]) -> bool {
     actions
         .iter()
-        .any(|action| matches!(action, Action::Before(_)))
+        .any(|action| matches!(action, Action::Before(_) | Action::FailStep(_)))
 }
 
 /// The most devices that one object asks for.
@@ -213,10 +224,14 @@ pub(super) async fn run(args: Args, network: NetworkKind) -> Result<ExitCode, Fa
         watch::check_terminal()?;
     }
     let plan = Plan::of(&args)?;
-    let options = plan.options(&args, network)?;
+    let found = match &args.cri {
+        Some(socket) => Some(Endpoint::find(socket).await?),
+        None => None,
+    };
+    let options = plan.options(&args, network, found.clone())?;
     let rbac = options.rbac.clone();
     if args.watch {
-        return watched(&args, plan, options).await;
+        return watched(&args, plan, options, found).await;
     }
     let (started, began) = (Instant::now(), Timestamp::now());
     let show = Show::open(args.output, plan.layout(), args.record.as_deref(), began)?;
@@ -239,45 +254,81 @@ pub(super) async fn run(args: Args, network: NetworkKind) -> Result<ExitCode, Fa
         whole = whole => whole,
         () = interrupted => Err(Failure::run("interrupted", "")),
     };
-    if args.keep {
-        eprintln!("kept {}", path.display());
-    }
-    let complete = |mut outcome: Outcome| {
-        outcome.pods = plan.pods();
-        outcome.wall_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        outcome.take_attached(show.attached());
-        show.complete(&mut outcome);
-        outcome
+    let run = Run {
+        args: &args,
+        pods: plan.pods(),
+        started,
+        path,
+        show,
+        found,
     };
-    let (outcome, _work) = match ended {
-        Ok((outcome, work)) => (complete(outcome), work),
-        Err(failure) => {
-            if !args.keep {
-                workdir::remove_what_comes_late(&path).await;
-            }
-            show.cut(&complete(Outcome {
-                failures: vec![failure.to_string()],
-                ..Outcome::default()
-            }));
-            return Err(failure);
-        }
-    };
+    let code = run.end(ended).await?;
     if let (Some(rbac), Some(file)) = (&rbac, &args.rbac_report) {
         rights::write(rbac, file)?;
     }
-    show.end(&outcome)?;
-    Ok(if outcome.ok() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(code)
 }
 
-/// Runs pods under the dashboard until it is quit. Then everything is dropped: processes
-/// end, the directory goes.
-async fn watched(args: &Args, plan: Plan, options: Options) -> Result<ExitCode, Failure> {
-    let began = Timestamp::now();
-    // Prints nothing; it keeps the recording.
+/// A run whose end is to be told.
+struct Run<'a> {
+    args: &'a Args,
+    pods: usize,
+    started: Instant,
+    path: PathBuf,
+    show: Show,
+    /// The real runtime, where there is one.
+    found: Option<Endpoint>,
+}
+
+impl Run<'_> {
+    async fn end(self, ended: Result<(Outcome, WorkDir), Failure>) -> Result<ExitCode, Failure> {
+        if self.args.keep {
+            eprintln!("kept {}", self.path.display());
+        }
+        let (outcome, _work) = match ended {
+            Ok((outcome, work)) => (self.complete(outcome), work),
+            Err(failure) => {
+                if let Some(endpoint) = &self.found {
+                    endpoint.sweep().await;
+                }
+                if !self.args.keep {
+                    workdir::remove_what_comes_late(&self.path).await;
+                }
+                let failures = vec![failure.to_string()];
+                self.show.cut(&self.complete(Outcome {
+                    failures,
+                    ..Outcome::default()
+                }));
+                return Err(failure);
+            }
+        };
+        self.show.end(&outcome)?;
+        Ok(if outcome.ok() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
+    }
+
+    fn complete(&self, mut outcome: Outcome) -> Outcome {
+        outcome.pods = self.pods;
+        outcome.wall_us = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        outcome.take_attached(self.show.attached());
+        self.show.complete(&mut outcome);
+        outcome
+    }
+}
+
+/// Runs pods under the dashboard until it is quit. Then they end as in any other run, and
+/// what is left behind is told.
+async fn watched(
+    args: &Args,
+    plan: Plan,
+    options: Options,
+    found: Option<Endpoint>,
+) -> Result<ExitCode, Failure> {
+    let (started, began) = (Instant::now(), Timestamp::now());
+    // Prints nothing before the end; it keeps the recording.
     let show = Show::open(args.output, Layout::Table, args.record.as_deref(), began)?;
     let work = WorkDir::create(args.keep)?;
     let path = work.path().to_owned();
@@ -286,20 +337,23 @@ async fn watched(args: &Args, plan: Plan, options: Options) -> Result<ExitCode, 
     let board = Board::new();
     let recorder = Recorder::new(RING);
     let (inlet, _stream) = Inlet::start(board.clone(), began, recorder.clone(), {
-        let tell = tell.clone();
+        let (tell, show) = (tell.clone(), show.clone());
         move |said| {
             show.tell(&said);
             // The dashboard ends first when it is quit.
             let _ = tell.send(match said {
                 stream::Told::Event(event) => term::Told::Event(Box::new(event.clone())),
                 stream::Told::Note(note) => term::Told::Remark(note.to_owned()),
+                stream::Told::Driver(state) => {
+                    term::Told::Driver(state.map(|state| Box::new(state.clone())))
+                }
             });
         }
     });
     let options = Options {
         gated: true,
         slots: options.slots * Watched::TOGETHER,
-        slice_wipe: Duration::from_secs(5),
+        slice_wipe: Duration::from_secs(1),
         ..options
     };
     let dashboard = watch::over(term::Simulation { told, asked: ask });
@@ -308,14 +362,40 @@ async fn watched(args: &Args, plan: Plan, options: Options) -> Result<ExitCode, 
         let world = World::start(options, work, board, inlet, recorder, objects).await?;
         Watched::new(world, objects, tell)?.run(asked).await
     };
-    let ended = tokio::select! {
-        ended = dashboard.run() => ended.map_err(|error| watch::ended(&error)),
-        failed = simulation => failed.map(|never| match never {}),
+    let mut simulation = Box::pin(simulation);
+    let quit = tokio::select! {
+        quit = dashboard.run() => quit.map_err(|error| watch::ended(&error)),
+        failed = &mut simulation => failed.map(drop),
     };
-    if args.keep {
-        eprintln!("kept {}", path.display());
-    }
-    ended.map(|()| ExitCode::SUCCESS)
+    let interrupted = signals::end()?;
+    let each = plan.pods();
+    let end = async move {
+        quit?;
+        let (world, copies) = simulation.await?;
+        let ended = end::end(world).await?;
+        let outcome = Outcome {
+            checks: ended.checks,
+            failures: ended.failures,
+            ..Outcome::default()
+        };
+        Ok((outcome, ended.work, each * usize::from(copies)))
+    };
+    // When interrupted, everything is dropped here, too.
+    let ended = tokio::select! {
+        ended = end => ended,
+        () = interrupted => Err(Failure::run("interrupted", "")),
+    };
+    let pods = ended.as_ref().map_or(each, |(_, _, pods)| *pods);
+    let ended = ended.map(|(outcome, work, _)| (outcome, work));
+    let run = Run {
+        args,
+        pods,
+        started,
+        path,
+        show,
+        found,
+    };
+    run.end(ended).await
 }
 
 async fn whole(
@@ -351,6 +431,8 @@ async fn whole(
             Err(Stuck::World(failure)) => return Err(failure),
         },
     };
+    failures.append(&mut inside.failures);
+    let by_containers = matches!(world.options.lane.runtime, RuntimeKind::Found(_));
     let board = world.board.clone();
     let ended = end::end(world).await?;
     failures.extend(ended.failures);
@@ -363,6 +445,7 @@ async fn whole(
         checks: ended.checks,
         failures,
         inside: inside.attached,
+        by_containers,
         answers: inside.answers,
         ..Outcome::default()
     };

@@ -89,6 +89,8 @@ impl Show {
                 inner.events.push((*event).clone());
             }
             Told::Note(note) => inner.note(note),
+            // What a run shows are its steps.
+            Told::Driver(_) => {}
         }
     }
 

@@ -9,6 +9,7 @@ use ndra_core::cni::Command;
 use ndra_core::gate::Arrival;
 
 use super::board::Seen;
+use super::fault::Faults;
 use super::judge;
 use super::world::{Stop, World};
 use crate::failure::Failure;
@@ -36,6 +37,7 @@ pub(crate) struct Stage<'a> {
     scenario: &'a Scenario,
     /// Steps to be held, the first that fits first.
     held: VecDeque<&'a Before>,
+    faults: Faults,
 }
 
 impl<'a> Stage<'a> {
@@ -44,6 +46,7 @@ impl<'a> Stage<'a> {
             world,
             scenario,
             held: VecDeque::new(),
+            faults: Faults::default(),
         }
     }
 
@@ -146,6 +149,10 @@ impl<'a> Stage<'a> {
                     .fail_next(fail.times, command, &fail.error)
                     .map_err(Stuck::Failed)?;
             }
+            Action::FailStep(step) => {
+                let how = self.faults.inject(*step, self.world);
+                self.world.inlet.note(how.map_err(Stuck::Failed)?);
+            }
         }
         Ok(())
     }
@@ -224,13 +231,12 @@ impl<'a> Stage<'a> {
                     .as_ref()
                     .is_none_or(|pod| arrival.subject.pod.as_deref() == Some(pod_key(pod).as_str()))
         };
-        let Some(index) = self.held.iter().position(fits) else {
-            return Ok(());
-        };
-        let Some(before) = self.held.remove(index) else {
-            return Ok(());
-        };
-        self.act_all(&before.actions).await
+        let held = self.held.iter().position(fits);
+        if let Some(before) = held.and_then(|index| self.held.remove(index)) {
+            self.act_all(&before.actions).await?;
+        }
+        self.faults.arrived(arrival, self.world);
+        Ok(())
     }
 }
 
@@ -251,7 +257,9 @@ fn split(pod: &str) -> (String, String) {
 /// What the timeline says of an action; waiting and checking need no words.
 fn words(action: &Action) -> Option<String> {
     Some(match action {
-        Action::Wait(_) | Action::Check(_) | Action::Before(_) => return None,
+        Action::Wait(_) | Action::Check(_) | Action::Before(_) | Action::FailStep(_) => {
+            return None;
+        }
         Action::Apply(pods) => format!("apply {}", pods.join(", ")),
         Action::KillContainer(kill) => format!(
             "container {} of {} dies with exit code {}",

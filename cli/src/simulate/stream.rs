@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures::{Stream, StreamExt};
 use jiff::Timestamp;
-use ndra_core::event::{self, Event, Recorder, WatchError, Watched};
+use ndra_core::event::{self, DriverState, Event, Heard, Recorder, WatchError};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -29,6 +29,8 @@ enum Item {
     Event(Arc<Event>),
     /// A remark of the harness, at this time.
     Note(Timestamp, String),
+    /// How the driver is doing, from this time on; none, when it has gone.
+    Driver(Timestamp, Option<Box<DriverState>>),
     /// Everything that is there is to be handed out now.
     Flush(oneshot::Sender<()>),
 }
@@ -37,6 +39,7 @@ enum Item {
 pub(crate) enum Told<'a> {
     Event(&'a Event),
     Note(&'a str),
+    Driver(Option<&'a DriverState>),
 }
 
 /// The stream's inlet.
@@ -92,7 +95,14 @@ impl Inlet {
         AbortOnDropHandle::new(tokio::spawn(async move {
             let source = MOCKS + life;
             if let Some(mut events) = inlet.connect(&socket).await {
-                while let Some(Ok(watched)) = events.next().await {
+                while let Some(Ok(heard)) = events.next().await {
+                    let watched = match heard {
+                        Heard::Event(watched) => watched,
+                        Heard::Driver(state) => {
+                            inlet.driver(Some(state));
+                            continue;
+                        }
+                    };
                     if watched.dropped > 0 {
                         inlet.note(format!(
                             "{} events of the driver were lost",
@@ -102,6 +112,7 @@ impl Inlet {
                     inlet.event(source, Arc::new(watched.event));
                 }
             }
+            inlet.driver(None);
             inlet.board.source_gone(source);
         }))
     }
@@ -109,6 +120,11 @@ impl Inlet {
     fn event(&self, source: u64, event: Arc<Event>) {
         self.board.event(source, event.clone());
         let _ = self.items.send(Item::Event(event));
+    }
+
+    fn driver(&self, state: Option<Box<DriverState>>) {
+        // The outlet lives as long as the run.
+        let _ = self.items.send(Item::Driver(Timestamp::now(), state));
     }
 
     /// A driver's socket may not be there yet, or still be that of a driver that was
@@ -128,7 +144,7 @@ impl Inlet {
     }
 }
 
-type Watching = Pin<Box<dyn Stream<Item = Result<Watched, WatchError>> + Send>>;
+type Watching = Pin<Box<dyn Stream<Item = Result<Heard, WatchError>> + Send>>;
 
 struct Outlet<F> {
     inbox: mpsc::UnboundedReceiver<Item>,
@@ -178,7 +194,7 @@ impl<F: FnMut(Told<'_>)> Outlet<F> {
     fn keep(&mut self, arrival: u64, item: Item) {
         let time = match &item {
             Item::Event(event) => event.time,
-            Item::Note(time, _) => *time,
+            Item::Note(time, _) | Item::Driver(time, _) => *time,
             Item::Flush(_) => return,
         };
         self.waiting.insert((time, arrival), item);
@@ -199,6 +215,7 @@ impl<F: FnMut(Told<'_>)> Outlet<F> {
                     (self.tell)(Told::Event(&event));
                 }
                 Item::Note(_, text) => (self.tell)(Told::Note(&text)),
+                Item::Driver(_, state) => (self.tell)(Told::Driver(state.as_deref())),
                 Item::Flush(_) => {}
             }
         }

@@ -1,16 +1,15 @@
 //! A simulation under the dashboard: it runs on, and does what its keys ask for.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
 
-use ndra_core::cni::Command;
 use ndra_core::event::Step;
-use ndra_core::gate::{Arrival, GateKeeper};
+use ndra_core::gate::GateKeeper;
 use ndra_watch::state::Control;
 use ndra_watch::term::{Asked, Told};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
+use super::fault::Faults;
 use super::life;
 use super::world::{Stop, World};
 use crate::failure::Failure;
@@ -26,8 +25,7 @@ pub(super) struct Watched<'a> {
     /// The copies that live, oldest first.
     alive: VecDeque<Vec<Object>>,
     copies: u16,
-    /// The step before which the driver is to be killed.
-    armed: Option<Step>,
+    faults: Faults,
     tell: mpsc::UnboundedSender<Told>,
 }
 
@@ -55,25 +53,26 @@ impl<'a> Watched<'a> {
             shared,
             alive: VecDeque::new(),
             copies: 0,
-            armed: None,
+            faults: Faults::default(),
             tell,
         })
     }
 
-    /// Starts the pods, and does what is asked for as long as it is not dropped.
+    /// Starts the pods, and does what is asked for until nobody asks any more. Hands the
+    /// world back, and how many copies of the pods there were.
     pub(super) async fn run(
         mut self,
         mut asked: mpsc::UnboundedReceiver<Asked>,
-    ) -> Result<Infallible, Failure> {
+    ) -> Result<(World, u16), Failure> {
         life::create_shared(&self.world, &self.shared).await?;
         self.start_pod().await?;
         loop {
             tokio::select! {
-                Some(arrival) = self.gates.next() => self.arrived(arrival).await?,
+                Some(arrival) = self.gates.next() => self.faults.arrived(arrival, &self.world),
                 asked = asked.recv() => match asked {
                     Some(asked) => self.act(asked).await?,
-                    // The dashboard has gone, and this is dropped next.
-                    None => std::future::pending().await,
+                    // The dashboard has gone.
+                    None => return Ok((self.world, self.copies)),
                 },
             }
         }
@@ -86,13 +85,11 @@ impl<'a> Watched<'a> {
                 self.restart_container(asked.pod.as_deref()).await;
                 Ok(())
             }
-            Control::KillDriver => {
-                self.kill_driver("the driver is killed, and starts again")
-                    .await
-            }
+            Control::KillDriver => self.kill_driver().await,
             Control::InjectFault => {
-                let told = self.inject(asked.step);
-                self.say(told);
+                let step = asked.step.unwrap_or(Step::CniAdd);
+                let told = self.faults.inject(step, &self.world);
+                self.say(told.unwrap_or_else(|why| why));
                 Ok(())
             }
         }
@@ -149,43 +146,11 @@ impl<'a> Watched<'a> {
         }
     }
 
-    async fn kill_driver(&mut self, words: &str) -> Result<(), Failure> {
-        self.say(words);
+    async fn kill_driver(&mut self) -> Result<(), Failure> {
+        self.say("the driver is killed, and starts again");
         if let Err(error) = self.world.stop_driver(Stop::Kill).await {
             self.say(error);
         }
         self.world.start_driver()
-    }
-
-    /// Lets a step fail next time, and says how. Where none is made for it, it is cni-add.
-    fn inject(&mut self, step: Option<Step>) -> String {
-        let step = step.unwrap_or(Step::CniAdd);
-        let (step, command) = match step {
-            Step::CniDel => (step, Command::Del),
-            Step::Prepare | Step::CreateContainer | Step::Hook | Step::Unprepare => {
-                self.armed = Some(step);
-                return format!("the driver will be killed before the next {step}");
-            }
-            // The other steps have no other side that could refuse them.
-            _ => (Step::CniAdd, Command::Add),
-        };
-        let multus = &self.world.multus;
-        match multus.fail_next(1, command, "a fault was injected") {
-            Ok(()) => format!("Multus will refuse the next {step}"),
-            Err(why) => why,
-        }
-    }
-
-    /// Somebody stands before a step, and goes on when `arrival` is dropped.
-    async fn arrived(&mut self, arrival: Arrival) -> Result<(), Failure> {
-        if self.armed != Some(arrival.step) {
-            return Ok(());
-        }
-        self.armed = None;
-        let words = format!(
-            "the driver is killed before {}, and starts again",
-            arrival.step
-        );
-        self.kill_driver(&words).await
     }
 }

@@ -80,6 +80,11 @@ impl WorkDir {
         self.path().join(name)
     }
 
+    /// What is in one of its directories, in order.
+    pub(crate) fn files(&self, name: &str) -> Vec<String> {
+        files(&self.at(name))
+    }
+
     /// A socket in it.
     pub(crate) fn socket(&self, name: &str) -> PathBuf {
         self.at("run").join(format!("{name}.sock"))
@@ -106,4 +111,14 @@ impl WorkDir {
         fs::write(path, text)?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o700))
     }
+}
+
+/// What is in a directory, in order.
+pub(crate) fn files(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.path().display().to_string())
+        .collect();
+    names.sort();
+    names
 }

@@ -113,7 +113,7 @@ impl World {
         } else {
             (Gate::default(), None)
         };
-        let network = Network::new(options.lane.network.clone(), &work);
+        let network = Network::new(&options.lane, &work);
         let plugins = match network.plugins() {
             Ok(played) => Plugins::start(&work, played)?,
             Err(real) => Plugins::real(real),
@@ -128,6 +128,7 @@ impl World {
                     true => Namespaces::Kernel,
                     false => Namespaces::Files,
                 },
+                board: board.clone(),
             },
         )
         .await?;
@@ -265,9 +266,8 @@ impl World {
             ("registry-dir", work.at("reg")),
             ("plugin-dir", work.at("plugin")),
             ("state-dir", work.at("state")),
-            ("cdi-dir", work.at("cdi")),
+            ("cdi-dir", self.runtime.cdi_dir(work)),
             ("hook-path", exe),
-            ("hook-arg", "hook".into()),
             ("callback-socket", work.socket("hook")),
             ("events-socket", work.socket("events")),
             ("cri-socket", self.runtime.socket().to_owned()),
@@ -278,6 +278,8 @@ impl World {
         .into_iter()
         .map(|(flag, value): (&str, std::path::PathBuf)| format!("--{flag}={}", value.display()))
         .collect();
+        let hook = self.runtime.hook_arguments(work);
+        flags.extend(hook.iter().map(|arg| format!("--hook-arg={arg}")));
         flags.push(format!("--slots={}", self.options.slots));
         // A node's own times are made for minutes; here a wait is a fault that a person
         // looks at.
@@ -341,6 +343,11 @@ impl World {
         .map_err(part("kubelet"))?;
         self.kubelet = Some(kubelet);
         Ok(())
+    }
+
+    /// Orders faults of the API server.
+    pub(crate) fn api_faults(&self) -> ndra_mock_apiserver::Faults {
+        self.api.faults()
     }
 
     fn api(&self, kind: &Kind, namespace: Option<&str>) -> Api<DynamicObject> {

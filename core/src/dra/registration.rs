@@ -5,6 +5,7 @@ use tonic::{Request, Response, Status};
 use tracing::{error, info};
 
 use super::VERSIONS;
+use crate::event::OwnState;
 use crate::wire::registration::registration_server::{Registration, RegistrationServer};
 use crate::wire::registration::{
     InfoRequest, PluginInfo, RegistrationStatus, RegistrationStatusResponse,
@@ -15,20 +16,23 @@ pub struct RegistrationService {
     driver: String,
     endpoint: String,
     registered: watch::Sender<Option<Result<(), String>>>,
+    own: OwnState,
 }
 
 impl RegistrationService {
-    /// Announces `driver`, served at the socket `endpoint`. `registered` learns what the
-    /// kubelet makes of it.
+    /// Announces `driver`, served at the socket `endpoint`. `registered` and `own` learn what
+    /// the kubelet makes of it.
     pub fn server(
         driver: impl Into<String>,
         endpoint: impl Into<String>,
         registered: watch::Sender<Option<Result<(), String>>>,
+        own: OwnState,
     ) -> RegistrationServer<Self> {
         RegistrationServer::new(Self {
             driver: driver.into(),
             endpoint: endpoint.into(),
             registered,
+            own,
         })
     }
 }
@@ -56,6 +60,7 @@ impl Registration for RegistrationService {
             error!(driver = %self.driver, error = %status.error, "the kubelet refuses the driver");
             Err(status.error)
         };
+        self.own.registered(&outcome);
         self.registered.send_replace(Some(outcome));
         Ok(Response::new(RegistrationStatusResponse {}))
     }

@@ -2,25 +2,28 @@
 
 use tonic::{Request, Response, Status};
 
+use super::VERSIONS;
 use super::node::{ClaimName, Node};
+use crate::event::OwnState;
 use crate::wire::{dra_v1, dra_v1beta1};
 
 /// `k8s.io.kubelet.pkg.apis.dra.v1.DRAPlugin`.
 #[derive(Clone)]
-pub struct V1(pub Node);
+pub struct V1(pub Node, pub OwnState);
 
 /// `k8s.io.kubelet.pkg.apis.dra.v1beta1.DRAPlugin`: the same without share ids.
 #[derive(Clone)]
-pub struct V1beta1(pub Node);
+pub struct V1beta1(pub Node, pub OwnState);
 
 macro_rules! serve {
-    ($service:ident, $wire:ident, |$device:ident| $convert:expr) => {
+    ($service:ident, $wire:ident, $version:expr, |$device:ident| $convert:expr) => {
         #[tonic::async_trait]
         impl $wire::dra_plugin_server::DraPlugin for $service {
             async fn node_prepare_resources(
                 &self,
                 request: Request<$wire::NodePrepareResourcesRequest>,
             ) -> Result<Response<$wire::NodePrepareResourcesResponse>, Status> {
+                self.1.called($version);
                 let claims = request
                     .into_inner()
                     .claims
@@ -57,6 +60,7 @@ macro_rules! serve {
                 &self,
                 request: Request<$wire::NodeUnprepareResourcesRequest>,
             ) -> Result<Response<$wire::NodeUnprepareResourcesResponse>, Status> {
+                self.1.called($version);
                 let claims = request
                     .into_inner()
                     .claims
@@ -83,7 +87,7 @@ macro_rules! serve {
     };
 }
 
-serve!(V1, dra_v1, |device| dra_v1::Device {
+serve!(V1, dra_v1, VERSIONS[0], |device| dra_v1::Device {
     request_names: device.requests,
     pool_name: device.key.pool,
     device_name: device.key.device,
@@ -91,9 +95,11 @@ serve!(V1, dra_v1, |device| dra_v1::Device {
     share_id: device.key.share_id,
 });
 
-serve!(V1beta1, dra_v1beta1, |device| dra_v1beta1::Device {
-    request_names: device.requests,
-    pool_name: device.key.pool,
-    device_name: device.key.device,
-    cdi_device_ids: vec![device.cdi_device],
+serve!(V1beta1, dra_v1beta1, VERSIONS[1], |device| {
+    dra_v1beta1::Device {
+        request_names: device.requests,
+        pool_name: device.key.pool,
+        device_name: device.key.device,
+        cdi_device_ids: vec![device.cdi_device],
+    }
 });

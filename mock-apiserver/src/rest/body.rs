@@ -4,6 +4,7 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, header};
 use serde_json::Value;
 
+use super::protobuf;
 use crate::error::{ApiError, Result};
 use crate::resource::Resource;
 
@@ -18,6 +19,8 @@ const DEPTH: usize = 100;
 pub(super) enum Format {
     Json,
     Yaml,
+    /// Read where [`protobuf::reads`] says so.
+    Protobuf,
 }
 
 pub(super) async fn read(body: Body) -> Result<Bytes> {
@@ -54,10 +57,13 @@ pub(super) fn format(headers: &HeaderMap) -> Result<Format> {
     match media_type(headers).as_str() {
         "" | "application/json" | "*/*" => Ok(Format::Json),
         "application/yaml" => Ok(Format::Yaml),
-        _ => Err(ApiError::unsupported_media_type(
-            "application/json, application/yaml",
-        )),
+        protobuf::MEDIA_TYPE => Ok(Format::Protobuf),
+        _ => Err(unsupported()),
     }
+}
+
+fn unsupported() -> ApiError {
+    ApiError::unsupported_media_type("application/json, application/yaml")
 }
 
 /// Reads one document; `what` is the kind it must be, for the message.
@@ -68,6 +74,7 @@ pub(super) fn document(bytes: &[u8], format: Format, what: &str) -> Result<Value
         ))
     };
     let value: Value = match format {
+        Format::Protobuf => return Err(unsupported()),
         Format::Json => serde_json::from_slice(bytes)
             .map_err(|error| unreadable(format!("json parse error: {error}")))?,
         Format::Yaml => {
@@ -101,7 +108,10 @@ fn first_line(error: &impl std::fmt::Display) -> String {
 
 /// Reads an object of a kind, and refuses one of another kind.
 pub(super) fn object(bytes: &[u8], format: Format, resource: &Resource) -> Result<Value> {
-    let value = document(bytes, format, resource.kind)?;
+    let value = match format {
+        Format::Protobuf if protobuf::reads(resource) => protobuf::event(bytes)?,
+        _ => document(bytes, format, resource.kind)?,
+    };
     expect_kind(&value, resource)?;
     super::types::check(resource, &value)?;
     Ok(value)

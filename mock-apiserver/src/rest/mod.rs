@@ -5,6 +5,7 @@ mod discovery;
 mod dress;
 mod handlers;
 mod path;
+mod protobuf;
 mod query;
 mod types;
 mod watch;
@@ -18,6 +19,7 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use serde::Serialize;
 
+use crate::access::Credentials;
 use crate::authorize::{Ask, Caller, Rbac};
 use crate::error::{ApiError, Result};
 use crate::faults::Faults;
@@ -33,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) faults: Faults,
     pub(crate) requests: RequestLog,
     pub(crate) rbac: Rbac,
+    /// What a client must show; `None` lets everybody in.
+    pub(crate) credentials: Option<Credentials>,
 }
 
 /// The service behind every path.
@@ -48,6 +52,9 @@ async fn serve(State(shared): State<Shared>, request: Request) -> Response {
 
 async fn answer(shared: &Shared, request: Request) -> Result<Response> {
     let (parts, body) = request.into_parts();
+    if let Some(credentials) = &shared.credentials {
+        credentials.check(&parts.headers)?;
+    }
     let path = parts.uri.path();
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     let target = match parse(path) {

@@ -97,6 +97,7 @@ pub(crate) async fn prepare(node: &Node, pod: &Pod) -> Result<(), PrepareError> 
             .prepare(&claims, node.timing.prepare_deadline)
             .await
             .map_err(|status| PrepareError::Call(rpc_error(&status)))?;
+        arrives(node, &id, &claims).await?;
         let prepared = check(CALL, &claims, reply)?;
         node.claims.update(|known| {
             for (claim, devices) in prepared {
@@ -116,6 +117,20 @@ pub(crate) async fn prepare(node: &Node, pod: &Pod) -> Result<(), PrepareError> 
         }
         Ok(())
     })
+}
+
+/// Can the kubelet read the driver's answer? It can, unless somebody wants it to be lost on
+/// the way; the driver does not learn of that.
+async fn arrives(node: &Node, id: &PodId, claims: &[WireClaim]) -> Result<(), PrepareError> {
+    for claim in claims {
+        let subject = Subject::claim(&claim.namespace, &claim.name, &claim.uid);
+        let subject = subject.pod(&id.namespace, &id.name);
+        if let Err(words) = node.gate.ask(Step::Prepared, &subject).await {
+            node.recorder.begin(Step::Prepared, subject).fail(&words);
+            return Err(PrepareError::Call(words));
+        }
+    }
+    Ok(())
 }
 
 /// Notes the pod at each claim; returns those that have to be prepared.

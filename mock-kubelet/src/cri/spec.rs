@@ -66,7 +66,11 @@ pub(crate) fn sandbox_config(pod: &Pod, attempt: u32) -> PodSandboxConfig {
             namespace: id.namespace,
             attempt,
         }),
-        hostname: id.name.chars().take(63).collect(),
+        // On the node's network the name is the node's; runtimes refuse another one there.
+        hostname: match namespaces(pod).network == NamespaceMode::Node as i32 {
+            true => String::new(),
+            false => id.name.chars().take(63).collect(),
+        },
         // A log directory would lie outside of the simulation's own.
         log_directory: String::new(),
         labels: all,

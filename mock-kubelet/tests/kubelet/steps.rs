@@ -28,7 +28,7 @@ async fn each_claim_of_a_container_is_a_step_that_a_gate_can_hold() {
             passed.push(format!("{} {claim} {}", arrival.step, driver.calls().len()));
         }
     };
-    pass(4).await;
+    pass(6).await;
     bed.cri.until_running("plain", 0).await;
     bed.api.delete_pod("p");
     pass(2).await;
@@ -38,6 +38,8 @@ async fn each_claim_of_a_container_is_a_step_that_a_gate_can_hold() {
     insta::assert_snapshot!(passed.join("\n"), @"
     prepare one 0
     prepare two 0
+    prepared one 1
+    prepared two 1
     create-container one 1
     create-container two 1
     unprepare one 1

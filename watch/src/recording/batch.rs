@@ -1,6 +1,6 @@
 //! Events on their way into the model: text in one block, fields as ranges of it.
 
-use ndra_core::event::{Actor, Event, Phase, Step};
+use ndra_core::event::{Actor, DriverState, Event, Phase, Step};
 use serde::Deserialize;
 
 /// A range of a [`Batch`]'s text.
@@ -68,6 +68,8 @@ pub struct Batch {
     pub oddities: Oddities,
     /// The recording's last line, when it came.
     pub summary: Option<Summary>,
+    /// How the driver was doing at the end of these.
+    pub driver: Option<Box<DriverState>>,
     /// Events that the source says it lost before these.
     pub dropped: u64,
 }

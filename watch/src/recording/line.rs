@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use ndra_core::event::{Actor, Phase, SCHEMA, Step};
+use ndra_core::event::{Actor, DriverState, Phase, SCHEMA, Step};
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde_json::value::RawValue;
 
@@ -78,6 +78,8 @@ struct Line<'a> {
     error: Text<'a>,
     #[serde(borrow)]
     summary: Option<&'a RawValue>,
+    #[serde(borrow)]
+    driver: Option<&'a RawValue>,
 }
 
 /// What a batch collects while its text is still borrowed.
@@ -97,6 +99,13 @@ impl Collector {
             match serde_json::from_str::<Summary>(summary.get()) {
                 Ok(summary) => self.out.summary = Some(summary),
                 Err(error) => self.odd(Oddity::Garbage, &format!("summary: {error}")),
+            }
+            return;
+        }
+        if let Some(driver) = parsed.driver {
+            match serde_json::from_str::<DriverState>(driver.get()) {
+                Ok(state) => self.out.driver = Some(Box::new(state)),
+                Err(error) => self.odd(Oddity::Garbage, &format!("driver: {error}")),
             }
             return;
         }

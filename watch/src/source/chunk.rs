@@ -32,18 +32,29 @@ struct Mark {
     end: u32,
     seq: u64,
     time: i64,
-    summary: bool,
+    kind: LineKind,
+}
+
+/// What a line of a [`Chunk`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineKind {
+    /// Something happened.
+    Event,
+    /// The summary that ends a recording.
+    Summary,
+    /// How the driver is doing.
+    Driver,
 }
 
 /// One line of a [`Chunk`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Line<'a> {
-    /// The event's number in its driver's life; 0 for a summary.
+    /// The event's number in its driver's life; 0 for other lines.
     pub seq: u64,
-    /// Nanoseconds since 1970; of a summary, those of the event before it.
+    /// Nanoseconds since 1970; of other lines, those of the event before it, or 0.
     pub time: i64,
-    /// Is it the summary that ends a recording? Otherwise it is an event.
-    pub summary: bool,
+    /// What it is.
+    pub kind: LineKind,
     /// The line, without its line feed.
     pub json: &'a [u8],
 }
@@ -60,8 +71,18 @@ impl Chunk {
         }
     }
 
-    /// Adds a line that was put together from `parts`.
-    pub(super) fn push(&mut self, parts: &[&[u8]], place: Option<(u64, i64)>) {
+    /// Adds an event that was put together from `parts`.
+    pub(super) fn push(&mut self, parts: &[&[u8]], place: (u64, i64)) {
+        self.add(parts, LineKind::Event, place);
+    }
+
+    /// Adds another line, which has no place of its own.
+    pub(super) fn push_other(&mut self, parts: &[&[u8]], kind: LineKind) {
+        let time = self.marks.last().map_or(0, |mark| mark.time);
+        self.add(parts, kind, (0, time));
+    }
+
+    fn add(&mut self, parts: &[&[u8]], kind: LineKind, (seq, time): (u64, i64)) {
         for part in parts {
             let from = self.text.len();
             self.text.extend_from_slice(part);
@@ -73,12 +94,11 @@ impl Chunk {
             }
         }
         self.text.push(b'\n');
-        let (seq, time) = place.unwrap_or((0, self.marks.last().map_or(0, |mark| mark.time)));
         self.marks.push(Mark {
             end: u32::try_from(self.text.len()).unwrap_or(u32::MAX),
             seq,
             time,
-            summary: place.is_none(),
+            kind,
         });
     }
 
@@ -106,7 +126,7 @@ impl Chunk {
     /// than this program.
     pub fn events(&self) -> impl Iterator<Item = Result<Event, serde_json::Error>> {
         self.lines()
-            .filter(|line| !line.summary)
+            .filter(|line| line.kind == LineKind::Event)
             .map(|line| serde_json::from_slice(line.json))
     }
 
@@ -116,7 +136,7 @@ impl Chunk {
         Some(Line {
             seq: mark.seq,
             time: mark.time,
-            summary: mark.summary,
+            kind: mark.kind,
             json: self.text.get(start..mark.end as usize - 1)?,
         })
     }
@@ -156,9 +176,9 @@ mod tests {
     fn parts_hold_their_lines_and_the_first_the_loss() {
         let mut chunk = Chunk::new(SourceId(3), None, "life".into());
         chunk.dropped = 7;
-        chunk.push(&[b"{\"a\":\n1", b",\"b\":2}"], Some((1, 10)));
-        chunk.push(&[b"{}"], Some((2, 20)));
-        chunk.push(&[b"{\"summary\":{}}"], None);
+        chunk.push(&[b"{\"a\":\n1", b",\"b\":2}"], (1, 10));
+        chunk.push(&[b"{}"], (2, 20));
+        chunk.push_other(&[b"{\"summary\":{}}"], LineKind::Summary);
         assert_eq!(chunk.text(), b"{\"a\": 1,\"b\":2}\n{}\n{\"summary\":{}}\n");
         let first = chunk.part(0, 1);
         assert_eq!(
@@ -168,13 +188,13 @@ mod tests {
         let rest = chunk.part(1, 3);
         let lines: Vec<_> = rest
             .lines()
-            .map(|l| (l.seq, l.time, l.summary, l.json))
+            .map(|l| (l.seq, l.time, l.kind, l.json))
             .collect();
         assert_eq!(
             lines,
             [
-                (2, 20, false, &b"{}"[..]),
-                (0, 20, true, b"{\"summary\":{}}")
+                (2, 20, LineKind::Event, &b"{}"[..]),
+                (0, 20, LineKind::Summary, b"{\"summary\":{}}")
             ]
         );
         assert_eq!((rest.dropped, rest.source), (0, SourceId(3)));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::chunk::Chunk;
+use super::chunk::{Chunk, LineKind};
 use super::line::{Cut, Cutter, Head, MAX_LINE, Scanned, scan};
 use super::update::{Position, SourceId, Update, is_instance};
 
@@ -138,14 +138,43 @@ impl Intake {
                     None => (self.node.clone(), self.unnamed.clone()),
                 };
                 let chunk = self.room(node, instance, 0).await?;
-                chunk.push(&[line.trim_ascii()], None);
+                chunk.push_other(&[line.trim_ascii()], LineKind::Summary);
                 Ok(())
             }
+            Scanned::Driver { head } => self.driver(line.trim_ascii(), &head, beside).await,
             Scanned::Event { seq, time, head } => {
                 self.event(line.trim_ascii(), (seq, time), &head, beside)
                     .await
             }
         }
+    }
+
+    /// How the driver is doing has no number: it is news each time.
+    async fn driver(
+        &mut self,
+        line: &[u8],
+        head: &Head<'_>,
+        beside: Beside<'_>,
+    ) -> Result<(), Closed> {
+        let said = head.instance.as_deref();
+        if contradicts(beside.instance, said)
+            || contradicts(self.node.as_deref(), head.node.as_deref())
+            || !beside.instance.is_none_or(is_instance)
+        {
+            self.count_garbage(line);
+            return Ok(());
+        }
+        let instance = self.instance(beside.instance.or(said));
+        let node = self.node_of(head);
+        let tail = self.tail(node.as_ref(), head, beside);
+        let chunk = self.room(node, instance, 0).await?;
+        match line.split_last() {
+            Some((b'}', open)) => {
+                chunk.push_other(&[open, tail.as_bytes(), b"}"], LineKind::Driver);
+            }
+            _ => chunk.push_other(&[line], LineKind::Driver),
+        }
+        Ok(())
     }
 
     async fn event(
@@ -178,27 +207,17 @@ impl Intake {
             self.heard = true;
             self.remember(before, &instance, seq);
         }
-        let node = match (&self.node, head.node.as_deref()) {
-            (Some(node), _) => Some(node.clone()),
-            (None, Some(node)) => Some(self.known_node(node)),
-            (None, None) => None,
-        };
-        let mut tail = String::new();
-        if let (Some(node), None) = (&node, &head.node) {
-            add(&mut tail, "node", &serde_json::json!(&**node));
-        }
-        if let (Some(instance), None) = (beside.instance, said) {
-            add(&mut tail, "instance", &serde_json::json!(instance));
-        }
+        let node = self.node_of(head);
+        let mut tail = self.tail(node.as_ref(), head, beside);
         if dropped > 0 && head.dropped.is_none() {
             add(&mut tail, "dropped", &serde_json::json!(dropped));
         }
         let chunk = self.room(node, instance, dropped).await?;
         match line.split_last() {
             Some((b'}', open)) if !tail.is_empty() => {
-                chunk.push(&[open, tail.as_bytes(), b"}"], Some((seq, time)));
+                chunk.push(&[open, tail.as_bytes(), b"}"], (seq, time));
             }
-            _ => chunk.push(&[line], Some((seq, time))),
+            _ => chunk.push(&[line], (seq, time)),
         }
         Ok(())
     }
@@ -252,6 +271,26 @@ impl Intake {
                 _ => name.into(),
             },
         }
+    }
+
+    fn node_of(&self, head: &Head<'_>) -> Option<Arc<str>> {
+        match (&self.node, head.node.as_deref()) {
+            (Some(node), _) => Some(node.clone()),
+            (None, Some(node)) => Some(self.known_node(node)),
+            (None, None) => None,
+        }
+    }
+
+    /// What a line does not say itself, so that it can stand alone.
+    fn tail(&self, node: Option<&Arc<str>>, head: &Head<'_>, beside: Beside<'_>) -> String {
+        let mut tail = String::new();
+        if let (Some(node), None) = (node, &head.node) {
+            add(&mut tail, "node", &serde_json::json!(&**node));
+        }
+        if let (Some(instance), None) = (beside.instance, &head.instance) {
+            add(&mut tail, "instance", &serde_json::json!(instance));
+        }
+        tail
     }
 
     fn known_node(&self, name: &str) -> Arc<str> {

@@ -26,6 +26,7 @@ pub(super) struct Head<'a> {
     pub(super) node: Option<Cow<'a, str>>,
     pub(super) dropped: Option<u64>,
     summary: Option<IgnoredAny>,
+    driver: Option<IgnoredAny>,
 }
 
 /// What a line is.
@@ -40,6 +41,8 @@ pub(super) enum Scanned<'a> {
     },
     /// The last line of a recording.
     Summary,
+    /// How the driver is doing.
+    Driver { head: Head<'a> },
     /// Nothing: it keeps a connection alive.
     Blank,
     /// Not a line of this format.
@@ -63,14 +66,17 @@ pub(super) fn scan(line: &[u8]) -> Scanned<'_> {
     if head.summary.is_some() {
         return Scanned::Summary;
     }
-    let time = head.time.as_deref().and_then(nanoseconds);
-    let (Some(seq), Some(time)) = (head.seq, time) else {
-        return Scanned::Garbage;
-    };
     let instance_ok = head.instance.as_deref().is_none_or(is_instance);
     if !instance_ok || !head.node.as_deref().is_none_or(is_node) {
         return Scanned::Garbage;
     }
+    if head.driver.is_some() {
+        return Scanned::Driver { head };
+    }
+    let time = head.time.as_deref().and_then(nanoseconds);
+    let (Some(seq), Some(time)) = (head.seq, time) else {
+        return Scanned::Garbage;
+    };
     Scanned::Event { seq, time, head }
 }
 
@@ -212,6 +218,7 @@ mod tests {
         }
         assert!(matches!(scan(b"{\"a\":\"\xff\"}"), Scanned::Garbage));
         assert!(matches!(scan(b"{\"summary\":{}}"), Scanned::Summary));
+        assert!(matches!(scan(b"{\"driver\":{}}"), Scanned::Driver { .. }));
         assert!(matches!(scan(b" \r"), Scanned::Blank));
     }
 }

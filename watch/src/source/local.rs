@@ -84,6 +84,7 @@ impl Local {
                     dropped: next.dropped,
                 };
                 lane.intake.line(&next.event, beside).await?;
+                lane.intake.line(&next.driver, beside).await?;
                 message = stream.next().now_or_never().flatten();
             }
             lane.intake.flush().await?;

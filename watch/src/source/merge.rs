@@ -226,7 +226,7 @@ mod tests {
         fn push(&mut self, source: u32, times: &[i64]) {
             let mut chunk = Chunk::new(SourceId(source), None, "".into());
             for time in times {
-                chunk.push(&[b"{}"], Some((0, *time)));
+                chunk.push(&[b"{}"], (0, *time));
             }
             self.merge.push(self.now, chunk);
         }

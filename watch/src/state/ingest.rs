@@ -21,6 +21,9 @@ impl Model {
         if let Some(summary) = &batch.summary {
             origin.summary = Some(summary.clone());
         }
+        if let Some(state) = &batch.driver {
+            origin.learn(state);
+        }
         let mut ids = Vec::with_capacity(batch.entries.len());
         for entry in &batch.entries {
             let Some(origin) = self.sources.get_mut(from) else {

@@ -185,7 +185,7 @@ pub fn step_order(timeline: &Timeline) -> Vec<Step> {
 
 /// How far the health screen scrolls.
 pub fn health_lines(model: &Model) -> usize {
-    model.sources().count() * 2 + Step::ALL.len() + model.health().failures().len()
+    model.sources().count() * 3 + Step::ALL.len() + model.health().failures().len()
 }
 
 /// Is there something to say about the selected flow?

@@ -65,8 +65,12 @@ impl Model {
             }
             Screen::Health => self.look.health_top = 0,
             Screen::Timeline => {
-                let step = if last { Step::CdiRemove } else { Step::Prepare };
-                self.select_step(step);
+                // The top and the bottom as they are shown, lane by lane.
+                let order = layout::step_order(&self.timeline);
+                let edge = if last { order.last() } else { order.first() };
+                if let Some(step) = edge.copied() {
+                    self.select_step(step);
+                }
             }
             Screen::Flows => {
                 let all = 0..self.rows.list.len();

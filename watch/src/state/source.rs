@@ -1,6 +1,9 @@
 //! Where events come from: connection, registration, losses, and each source's clock.
 
+use ndra_core::event::{DriverState, Registered};
+
 use crate::recording::{Oddities, Oddity, Summary};
+use crate::text;
 
 /// Names a source of this model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,26 +39,79 @@ pub enum Connection {
     },
 }
 
-/// Whether the kubelet took the driver in.
+/// How a driver says that it is doing. Its texts are fit for a terminal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Registration {
-    /// Did it?
-    pub registered: bool,
-    /// The API version that the kubelet chose, such as `v1.DRAPlugin`.
-    pub version: String,
-    /// What the kubelet said when it refused.
-    pub error: Option<String>,
+pub struct Driver {
+    /// Its name and the program's version.
+    pub name: String,
+    /// What the kubelet made of it.
+    pub registration: Registration,
+    /// What it serves.
+    pub sockets: Vec<Socket>,
 }
 
-/// A socket that a source knows about.
+/// What the kubelet made of a driver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Registration {
+    /// It has not been seen yet.
+    Waiting,
+    /// It took the driver in.
+    Registered {
+        /// The version of the service that it calls, once it has called.
+        called: Option<String>,
+        /// The versions that the driver offers.
+        offers: String,
+    },
+    /// It refused the driver.
+    Refused {
+        /// In these words.
+        error: String,
+    },
+}
+
+/// A socket that a driver serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Socket {
     /// What it is for: `dra`, `callback`, `events` …
     pub name: String,
     /// Its path.
     pub path: String,
-    /// Does somebody listen there?
+    /// Is it served?
     pub open: bool,
+}
+
+/// The most sockets of a driver that are shown, and the longest text.
+const MOST: usize = 16;
+
+impl Driver {
+    fn of(state: &DriverState) -> Self {
+        let clean = |text: &str| {
+            let short: String = text.chars().take(256).collect();
+            text::clean(&short)
+        };
+        let said = &state.registration;
+        let offers: Vec<_> = said.offers.iter().take(MOST).map(|o| clean(o)).collect();
+        Self {
+            name: format!("{} {}", clean(&state.name), clean(&state.version)),
+            registration: match said.state {
+                Registered::Waiting => Registration::Waiting,
+                Registered::Registered => Registration::Registered {
+                    called: said.called.as_deref().map(clean),
+                    offers: offers.join(", "),
+                },
+                Registered::Refused => Registration::Refused {
+                    error: clean(said.error.as_deref().unwrap_or("no reason was given")),
+                },
+            },
+            sockets: (state.sockets.iter().take(MOST))
+                .map(|socket| Socket {
+                    name: clean(&socket.name),
+                    path: clean(&socket.path),
+                    open: socket.open,
+                })
+                .collect(),
+        }
+    }
 }
 
 /// One source of events.
@@ -66,10 +122,8 @@ pub struct Source {
     pub(crate) node: u16,
     /// How it is doing.
     pub connection: Connection,
-    /// Registration with the kubelet, where the source tells.
-    pub registration: Option<Registration>,
-    /// Sockets, where the source tells.
-    pub sockets: Vec<Socket>,
+    /// How the driver is doing, where the source tells.
+    pub driver: Option<Driver>,
     /// What was odd about its events.
     pub oddities: Oddities,
     /// The last line of the recording.
@@ -99,8 +153,7 @@ impl Source {
             name: name.into(),
             node,
             connection: Connection::Connecting,
-            registration: None,
-            sockets: Vec::new(),
+            driver: None,
             oddities: Oddities::default(),
             summary: None,
             events: 0,
@@ -114,6 +167,11 @@ impl Source {
     /// The program's life and the last number seen of it: where to resume.
     pub fn resume(&self) -> Option<(String, u64)> {
         Some((self.instance.clone()?, self.last_seq?))
+    }
+
+    /// The driver has said how it is doing.
+    pub fn learn(&mut self, state: &DriverState) {
+        self.driver = Some(Driver::of(state));
     }
 
     /// Events now belong to this life of the program.

@@ -8,7 +8,7 @@ use futures::stream::{self, SelectAll};
 
 use super::Boxed;
 use crate::recording::{Lines, Oddities, Oddity};
-use crate::source::{Chunk, Feed, Options, Source, SourceId as Stream, Update};
+use crate::source::{Chunk, Feed, LineKind, Options, Source, SourceId as Stream, Update};
 use crate::state::{Connection, Model, SourceId};
 
 /// A recording whose last event is older than this is not being written any more.
@@ -145,9 +145,11 @@ impl Intake {
             return;
         }
         // It says when it is complete; one that does not is told by its age.
-        let last = chunk.lines().last();
-        let summary = last.is_some_and(|line| line.summary);
-        let old = last.is_some_and(|line| line.time < now.saturating_sub(FRESH));
+        let Some(last) = chunk.lines().filter(|l| l.kind != LineKind::Driver).last() else {
+            return;
+        };
+        let summary = last.kind == LineKind::Summary;
+        let old = last.time < now.saturating_sub(FRESH);
         let connection = if summary || old {
             Connection::Ended
         } else {

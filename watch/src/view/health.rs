@@ -7,7 +7,7 @@ use ratatui::style::Style;
 use super::ink::Ink;
 use crate::recording::Oddity;
 use crate::state::layout::Layout;
-use crate::state::{Connection, Lane, Model, Source};
+use crate::state::{Connection, Driver, Lane, Model, Registration, Source};
 use crate::text;
 
 type Pieces = Vec<(String, Style)>;
@@ -16,7 +16,7 @@ pub(super) fn draw(ink: &mut Ink<'_>, model: &Model, layout: &Layout) {
     let body = layout.body;
     let mut lines: Vec<Pieces> = Vec::new();
     rates(ink, model, body, &mut lines);
-    sources(ink, model, &mut lines);
+    sources(ink, model, body, &mut lines);
     lines.push(Vec::new());
     steps(ink, model, body, &mut lines);
     failures(ink, model, &mut lines);
@@ -62,7 +62,7 @@ fn rates(ink: &Ink<'_>, model: &Model, body: Rect, lines: &mut Vec<Pieces>) {
     ]);
 }
 
-fn sources(ink: &Ink<'_>, model: &Model, lines: &mut Vec<Pieces>) {
+fn sources(ink: &Ink<'_>, model: &Model, body: Rect, lines: &mut Vec<Pieces>) {
     let theme = ink.theme();
     for (_, source) in model.sources() {
         let (sign, word, style) = connection(ink, source, model.now());
@@ -89,31 +89,86 @@ fn sources(ink: &Ink<'_>, model: &Model, lines: &mut Vec<Pieces>) {
             }
         }
         lines.push(line);
-        let mut more = Vec::new();
-        if let Some(registration) = &source.registration {
-            let (word, style) = match (&registration.error, registration.registered) {
-                (Some(error), _) => (format!("registration refused: {error}"), theme.bad()),
-                (None, true) => (
-                    format!("registered as {}", registration.version),
-                    theme.good(),
-                ),
-                (None, false) => ("not registered with the kubelet".into(), theme.warn()),
-            };
-            more.push((format!("  {word}"), style));
-        }
-        for socket in &source.sockets {
-            let (word, style) = if socket.open {
-                ("open", theme.good())
-            } else {
-                ("closed", theme.bad())
-            };
-            more.push((format!("  {} {} ", socket.name, socket.path), theme.dim()));
-            more.push((word.into(), style));
-        }
-        if !more.is_empty() {
-            lines.push(more);
+        // What a driver said before it was lost does not count any more.
+        let lost = matches!(
+            source.connection,
+            Connection::Lost { .. } | Connection::Failed { .. }
+        );
+        if let Some(driver) = source.driver.as_ref().filter(|_| !lost) {
+            self::driver(ink, driver, body, lines);
         }
     }
+}
+
+/// Registration and sockets, in two lines.
+fn driver(ink: &Ink<'_>, driver: &Driver, body: Rect, lines: &mut Vec<Pieces>) {
+    let theme = ink.theme();
+    let glyphs = theme.glyphs();
+    let (sign, word, style) = match &driver.registration {
+        Registration::Waiting => (
+            glyphs.waiting,
+            "not registered yet: no kubelet has asked".into(),
+            theme.warn(),
+        ),
+        Registration::Registered {
+            called: Some(version),
+            ..
+        } => (
+            glyphs.ready,
+            format!("registered, called as {version}"),
+            theme.good(),
+        ),
+        Registration::Registered {
+            called: None,
+            offers,
+        } => (
+            glyphs.ready,
+            format!("registered, offers {offers}"),
+            theme.good(),
+        ),
+        Registration::Refused { error } => (
+            glyphs.failed,
+            format!("the kubelet refuses it: {error}"),
+            theme.bad(),
+        ),
+    };
+    lines.push(vec![
+        (format!("  {}  ", driver.name), theme.text()),
+        (format!("{sign} {word}"), style),
+    ]);
+    if driver.sockets.is_empty() {
+        return;
+    }
+    let closed = driver.sockets.iter().filter(|socket| !socket.open).count();
+    let paths: usize = (driver.sockets.iter())
+        .map(|socket| socket.name.len() + socket.path.len() + 5)
+        .sum();
+    let with_paths = paths + 26 <= usize::from(body.width);
+    let mut line = vec![("  sockets".to_owned(), theme.dim())];
+    for socket in &driver.sockets {
+        let (sign, style) = if socket.open {
+            (glyphs.ready, theme.good())
+        } else {
+            (glyphs.failed, theme.bad())
+        };
+        line.push((format!("  {sign} {}", socket.name), style));
+        if with_paths || !socket.open {
+            line.push((format!(" {}", socket.path), theme.dim()));
+        }
+    }
+    let word = match closed {
+        0 => "  all served".to_owned(),
+        n => format!("  {n} not served"),
+    };
+    line.push((
+        word,
+        if closed == 0 {
+            theme.dim()
+        } else {
+            theme.bad()
+        },
+    ));
+    lines.push(line);
 }
 
 fn connection(ink: &Ink<'_>, source: &Source, now: i64) -> (&'static str, String, Style) {

@@ -37,6 +37,20 @@ fn the_cause_of_a_failure_is_there_without_a_key() {
 }
 
 #[test]
+fn the_edges_of_the_timeline_are_its_first_and_last_row() {
+    let mut model = crowd();
+    press(&mut model, "2G");
+    let last = model.look().step;
+    press(&mut model, "j");
+    assert_eq!(model.look().step, last, "nothing is below it");
+    press(&mut model, "g");
+    let first = model.look().step;
+    assert_ne!(first, last);
+    press(&mut model, "k");
+    assert_eq!(model.look().step, first, "nothing is above it");
+}
+
+#[test]
 fn two_keys_lead_to_the_payload_of_the_failed_step() {
     let mut model = crowd();
     press(&mut model, "<enter><enter>");

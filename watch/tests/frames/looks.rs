@@ -1,9 +1,9 @@
 //! Frames of every kind of content, at three sizes.
 
 use insta::assert_snapshot;
-use ndra_core::event::Step;
+use ndra_core::event::{DriverState, OwnState, Step};
 use ndra_watch::sample::{Life, Sample};
-use ndra_watch::state::{Connection, Registration, Screen, Socket};
+use ndra_watch::state::{Connection, Screen};
 use ndra_watch::view::{Colors, Theme};
 use ndra_watch::{Action, Model, Settings, frame};
 use ratatui::style::{Color, Modifier};
@@ -69,18 +69,23 @@ fn lost_and_tried_again() {
 
 #[test]
 fn one_flow_at_each_step() {
-    let mut all = String::new();
-    for step in Step::ALL.iter().copied() {
-        let sample = Sample::new().flow(1, 0, Life::In(step));
-        // Just after the last event, so that the step runs for a moment.
-        let last = sample_end(Sample::new().flow(1, 0, Life::In(step)));
-        let model = live(sample, last + 2_000_000, (80, 24));
-        let frame = text(&model);
-        let row = frame.lines().nth(2).unwrap();
-        let why = frame.lines().nth(13).unwrap();
-        all.push_str(&format!("{row}\n{why}\n"));
+    for size in SIZES {
+        let mut all = String::new();
+        for step in Step::ALL.iter().copied() {
+            let sample = Sample::new().flow(1, 0, Life::In(step));
+            // Just after the last event, so that the step runs for a moment.
+            let last = sample_end(Sample::new().flow(1, 0, Life::In(step)));
+            let model = live(sample, last + 2_000_000, size);
+            let frame = text(&model);
+            let lines = frame.lines().filter(|line| !line.trim().is_empty());
+            let lines: Vec<_> = lines.skip(2).collect();
+            all.push_str(&format!(
+                "{step}\n{}\n",
+                lines[..lines.len() - 3].join("\n")
+            ));
+        }
+        assert_snapshot!(format!("step_by_step_{}x{}", size.0, size.1), all);
     }
-    assert_snapshot!(all);
 }
 
 #[test]
@@ -187,22 +192,61 @@ fn detail_as_yaml_folded_and_searched() {
     assert_snapshot!("searched", text(&model));
 }
 
+/// How a driver is doing, whose callback socket is not served when it was refused.
+fn doing(outcome: Result<(), String>, called: Option<&str>) -> DriverState {
+    let own = OwnState::new("dra.networking", "0.1.0", &["v1.DRAPlugin"]);
+    own.socket("events", "/run/ndra/events.sock", true);
+    own.socket("callback", "/run/ndra/hook.sock", outcome.is_ok());
+    own.registered(&outcome);
+    called.into_iter().for_each(|version| own.called(version));
+    own.subscribe().borrow().clone()
+}
+
+#[test]
+fn health_of_drivers_that_are_not_well() {
+    let mut model = Model::new(Settings {
+        size: (100, 30),
+        ..Settings::default()
+    });
+    let unknown = DriverState {
+        name: "x\u{1b}[2J".into(),
+        ..DriverState::default()
+    };
+    let states = [
+        unknown,
+        doing(Ok(()), None),
+        doing(Err("plugin version is not supported".into()), None),
+        doing(Ok(()), None),
+    ];
+    for (n, state) in states.iter().enumerate() {
+        let id = model.add_source(&format!("pod://ndra/driver-{n}"), &format!("node-{n}"));
+        let line = state.line().unwrap();
+        model.ingest(
+            id,
+            &ndra_watch::recording::Lines::new().feed(format!("{line}\n").as_bytes()),
+        );
+        model.source_mut(id).unwrap().connection = match n {
+            3 => Connection::Lost {
+                reason: "the socket was closed".into(),
+                retry_at: ORIGIN + 4 * S,
+            },
+            _ => Connection::Live,
+        };
+    }
+    act(&mut model, [Action::Show(Screen::Health)]);
+    model.tick(ORIGIN);
+    let frame = text(&model);
+    let lines: Vec<_> = frame.lines().skip(2).take(11).collect();
+    assert_snapshot!(lines.join("\n"));
+}
+
 #[test]
 fn health() {
     at_all_sizes!("health", |size| {
         let mut model = crowd(size);
         let source = model.sources().next().unwrap().0;
         let source = model.source_mut(source).unwrap();
-        source.registration = Some(Registration {
-            registered: true,
-            version: "v1.DRAPlugin".into(),
-            error: None,
-        });
-        source.sockets = vec![Socket {
-            name: "callback".into(),
-            path: "/run/ndra/callback.sock".into(),
-            open: true,
-        }];
+        source.learn(&doing(Ok(()), Some("v1.DRAPlugin")));
         act(&mut model, [Action::Show(Screen::Health)]);
         model
     });
@@ -219,6 +263,12 @@ fn help() {
 
 #[test]
 fn filter() {
+    at_all_sizes!("filtered", |size| {
+        let mut model = crowd(size);
+        let typed = Action::Paste("pod:cache error".into());
+        act(&mut model, [Action::Prompt, typed]);
+        model
+    });
     let mut model = crowd((80, 24));
     act(
         &mut model,
@@ -282,9 +332,18 @@ fn too_small() {
         let frame = text(&model);
         assert!(!frame.contains("Flows"), "{size:?}\n{frame}");
     }
-    let mut model = crowd((80, 24));
-    model.resize(50, 10);
-    assert_snapshot!(text(&model));
+    for size in SIZES {
+        let mut model = crowd(size);
+        let before = text(&model);
+        model.resize(50, 10);
+        assert_snapshot!("too_small", text(&model));
+        model.resize(size.0, size.1);
+        assert_eq!(
+            text(&model),
+            before,
+            "it is as it was when there is room again"
+        );
+    }
 }
 
 #[test]
@@ -323,6 +382,35 @@ fn no_color_means_none() {
         reversed(2) && !reversed(3),
         "the selected row alone is reversed"
     );
+}
+
+/// A frame without colours, and under its lines what is not plain: `R` reversed, `B` bold,
+/// `D` dim, `U` underlined.
+#[test]
+fn no_color() {
+    for size in SIZES {
+        let buf = drawn(&crowd(size), &Theme::new(Colors::None, false));
+        let mut all = String::new();
+        for (y, line) in (0..size.1).zip(frame::to_text(&buf).lines()) {
+            let mark = |x: u16| {
+                let modifier = buf[(x, y)].modifier;
+                let known = [
+                    (Modifier::REVERSED, 'R'),
+                    (Modifier::BOLD, 'B'),
+                    (Modifier::DIM, 'D'),
+                    (Modifier::UNDERLINED, 'U'),
+                ];
+                let found = known.into_iter().find(|(m, _)| modifier.contains(*m));
+                found.map_or(' ', |(_, sign)| sign)
+            };
+            let marks: String = (0..size.0).map(mark).collect();
+            all.push_str(&format!("{line}\n"));
+            if !marks.trim().is_empty() {
+                all.push_str(&format!("{}\n", marks.trim_end()));
+            }
+        }
+        assert_snapshot!(format!("no_color_{}x{}", size.0, size.1), all);
+    }
 }
 
 #[test]

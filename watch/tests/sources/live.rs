@@ -172,6 +172,7 @@ impl Events for Odd {
                 instance: instance.into(),
                 dropped: 0,
                 event,
+                driver: Vec::new(),
             })
         });
         Ok(Response::new(Box::pin(

@@ -9,7 +9,7 @@ mod remote;
 use std::path::Path;
 use std::time::Duration;
 
-use ndra_watch::source::{Chunk, Feed, Options, Pace, Source, Update};
+use ndra_watch::source::{Chunk, Feed, LineKind, Options, Pace, Source, Update};
 use tempfile::TempDir;
 
 /// Nothing that a test waits for takes longer.
@@ -119,12 +119,10 @@ fn in_words(update: &Update) -> String {
         }
         Update::Connected { source } => format!("{} connected", source.0),
         Update::Events(chunk) => {
-            let lines = chunk.lines().map(|line| {
-                if line.summary {
-                    "summary".to_owned()
-                } else {
-                    line.seq.to_string()
-                }
+            let lines = chunk.lines().map(|line| match line.kind {
+                LineKind::Event => line.seq.to_string(),
+                LineKind::Summary => "summary".to_owned(),
+                LineKind::Driver => "driver".to_owned(),
             });
             format!(
                 "{} events {} of [{}] on {}, dropped {}",

@@ -9,16 +9,19 @@ use ndra_mock_multus::{Backend, ExecConfig, Record, RecordConfig, State};
 use ndra_netns::{Links, here, inside};
 
 use super::super::ground::ADDRESSES;
-use super::super::lane::NetworkKind;
+use super::super::lane::{Lane, NetworkKind, RuntimeKind};
 use super::super::workdir::WorkDir;
 
 /// The network of the run's node. It outlives restarts of Multus.
+#[derive(Clone)]
 pub(crate) struct Network {
     kind: NetworkKind,
     /// Of the played plugins; empty when real ones run.
     state: State,
     namespaces: PathBuf,
     cache: PathBuf,
+    /// Interfaces that a pod has of its runtime, and not of this network.
+    theirs: &'static [&'static str],
 }
 
 /// An interface in a pod's network namespace.
@@ -33,12 +36,18 @@ pub(crate) struct PodLink {
 
 impl Network {
     /// A node's network, empty.
-    pub(crate) fn new(kind: NetworkKind, work: &WorkDir) -> Self {
+    pub(crate) fn new(lane: &Lane, work: &WorkDir) -> Self {
+        let (namespaces, theirs): (_, &[&str]) = match lane.runtime {
+            RuntimeKind::Played(_) => (work.at("netns"), &[]),
+            // In containerd's own words: paths are compared with what it says of a sandbox.
+            RuntimeKind::Found(_) => ("/var/run/netns".into(), &["eth0"]),
+        };
         Self {
-            kind,
+            kind: lane.network.clone(),
             state: State::default(),
-            namespaces: work.at("netns"),
+            namespaces,
             cache: work.at("cni/cache"),
+            theirs,
         }
     }
 
@@ -77,7 +86,7 @@ impl Network {
     pub(crate) fn interfaces(&self) -> Vec<PodLink> {
         if self.real() {
             let namespaces = paths(&self.namespaces).into_iter();
-            return namespaces.flat_map(|netns| look(&netns)).collect();
+            return namespaces.flat_map(|netns| self.look(&netns)).collect();
         }
         let recorded = self.state.interfaces().into_iter();
         recorded
@@ -88,6 +97,13 @@ impl Network {
                 addresses: interface.ips,
             })
             .collect()
+    }
+
+    /// What this network put into a namespace of the kernel's.
+    pub(crate) fn look(&self, netns: &Path) -> Vec<PodLink> {
+        let mut links = look(netns);
+        links.retain(|link| !self.theirs.contains(&link.name.as_str()));
+        links
     }
 
     /// How the node's links differ from those when the run began. A bridge counts for
@@ -127,7 +143,7 @@ impl Network {
 
 /// The interfaces inside a namespace of the kernel's, `lo` apart. One that goes meanwhile
 /// has none.
-pub(crate) fn look(netns: &Path) -> Vec<PodLink> {
+fn look(netns: &Path) -> Vec<PodLink> {
     let found = inside(netns, || -> io::Result<Vec<PodLink>> {
         let links = Links::open()?;
         let mut found = Vec::new();

@@ -175,3 +175,19 @@ async fn many_lives_are_not_remembered_for_ever() {
     assert_eq!(intake.seen.len(), LIVES);
     assert_eq!(intake.resume()[0].to_string(), "l999:1");
 }
+
+#[tokio::test]
+async fn how_the_driver_is_doing_passes_each_time_and_can_stand_alone() {
+    let state = |rest: &str| format!("{{\"driver\":{{}}{rest}}}\n");
+    let lines = [
+        state(",\"instance\":\"a\""),
+        event(1, ",\"instance\":\"a\""),
+        state(",\"instance\":\"a\""),
+        state(",\"node\":\"another\""),
+    ];
+    let seen = take(true, &["a:1"], Some("n-1"), &[lines.concat()]).await;
+    insta::assert_snapshot!(seen.join("\n"), @r#"
+    garbage 1: {"driver":{},"node":"another"}
+    a@n-1 dropped 0: {"driver":{},"instance":"a","node":"n-1"} {"driver":{},"instance":"a","node":"n-1"}
+    "#);
+}
