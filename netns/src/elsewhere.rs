@@ -8,6 +8,11 @@ use std::process::{Command, ExitCode};
 
 use crate::{Link, MacVlan, Mount, Trouble};
 
+/// The node's uplink in a namespace of its own, which is never made here.
+pub const UPLINK: &str = "eth0";
+/// The uplink's other end.
+pub const UPLINK_PEER: &str = "eth0p";
+
 fn none() -> Trouble {
     Trouble::told("network namespaces", "not on this system: they are Linux's")
 }
