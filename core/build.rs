@@ -6,6 +6,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "pluginregistration",
         "dra_v1",
         "dra_v1beta1",
+        "dra_v1alpha3",
         "cri",
         "callback",
         "events",

@@ -51,6 +51,9 @@ pub(crate) struct Args {
         help_heading = "Kubernetes"
     )]
     kubeconfig: Option<PathBuf>,
+    /// What the kubelet and the API server speak.
+    #[arg(long, value_enum, default_value_t = KubeletApi::V1, value_name = "VERSION", help_heading = "Kubernetes")]
+    kubelet_api: KubeletApi,
     /// How long reading a claim may take, retries included.
     #[arg(long, default_value = "10s", value_name = "DURATION", value_parser = duration::parse, help_heading = "Kubernetes")]
     api_timeout: Duration,
@@ -245,6 +248,16 @@ enum Cni {
     Exec,
 }
 
+/// What the kubelet speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum KubeletApi {
+    /// Kubernetes 1.34 and newer (DRAPlugin v1 and v1beta1, resource.k8s.io/v1).
+    V1,
+    /// Kubernetes 1.29 and 1.30, with the driver's own controller (v1alpha3.Node,
+    /// resource.k8s.io/v1alpha2).
+    V1alpha3,
+}
+
 /// A socket's path; `unix://` before it is allowed.
 pub(crate) fn socket(text: &str) -> Result<PathBuf, String> {
     let path = text.strip_prefix("unix://").unwrap_or(text);
@@ -263,6 +276,10 @@ impl Args {
             driver_name: self.driver_name,
             node_name: self.node_name,
             kubeconfig: self.kubeconfig,
+            kubelet_api: match self.kubelet_api {
+                KubeletApi::V1 => driver::KubeletApi::Current,
+                KubeletApi::V1alpha3 => driver::KubeletApi::V1alpha3,
+            },
             registry_dir: self.registry_dir,
             plugin_dir,
             state_dir: self.state_dir,

@@ -2,6 +2,7 @@
 
 mod error;
 mod fields;
+mod handle;
 mod names;
 mod node;
 mod parameters;
@@ -20,6 +21,8 @@ use crate::cni::ConfigList;
 use crate::event::ClaimRef;
 
 pub use error::{ClaimError, ClaimErrorKind};
+pub(crate) use handle::allocation;
+pub use handle::{HANDLE_KIND, Handle, HandleError, HandleInterface, HandleSource, MAX_HANDLE};
 pub use names::{assign_names, conflicts, share_a_pod};
 pub use parameters::{API_VERSION, KIND, MAX_PARAMETERS, Parameters, ParametersError, parameters};
 pub use plan::{Defaults, Expected, consumers, plan};

@@ -1,15 +1,21 @@
 //! What the kubelet calls: registration and the DRA service.
 
+mod classic;
 mod forgotten;
 mod listed;
 mod node;
 mod registration;
 mod service;
 
+pub use classic::V1alpha3;
 pub(crate) use forgotten::unprepare_forgotten;
 pub use node::{ClaimName, Node, NodeConfig, PreparedDevice};
 pub use registration::RegistrationService;
 pub use service::{V1, V1beta1};
+
+/// What is announced where DRA is of version v1alpha3: not a service's name, but a
+/// version of the plugin (Kubernetes 1.29 and 1.30).
+pub const CLASSIC_VERSIONS: [&str; 1] = ["1.0.0"];
 
 /// Service names in the order in which the kubelet is to prefer them: it takes the first
 /// of this list that it knows.

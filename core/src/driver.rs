@@ -28,11 +28,13 @@ use crate::cdi::{CdiDir, CdiError, HookCommand};
 use crate::cni::Executor;
 use crate::cri::Cri;
 use crate::dra::{
-    Node, NodeConfig, RegistrationService, V1, V1beta1, VERSIONS, unprepare_forgotten,
+    CLASSIC_VERSIONS, Node, NodeConfig, RegistrationService, V1, V1alpha3, V1beta1, VERSIONS,
+    unprepare_forgotten,
 };
 use crate::event::{EventService, OwnState, Recorder};
 use crate::gate::Gate;
 use crate::health::HealthService;
+use crate::kube::claims::{ClaimApi, ClaimReader};
 use crate::kube::slices::{self, Publisher, PublisherConfig};
 use crate::kube::status::StatusConfig;
 use crate::kube::{self, ConnectError, EventPoster, StatusWriter};
@@ -40,9 +42,10 @@ use crate::multus::Multus;
 use crate::socket::{self, SocketError};
 use crate::tasks::Tasks;
 use crate::wire::dra_v1::dra_plugin_server::DraPluginServer as DraV1Server;
+use crate::wire::dra_v1alpha3::node_server::NodeServer as DraV1alpha3Server;
 use crate::wire::dra_v1beta1::dra_plugin_server::DraPluginServer as DraV1beta1Server;
 
-pub use config::{Cni, Config, ConfigError};
+pub use config::{Cni, Config, ConfigError, KubeletApi};
 
 /// How long a connection may take to carry the last answer. Clients may hold connections
 /// open for ever, so waiting for their end is no way to stop.
@@ -87,7 +90,8 @@ pub struct Driver {
     manager: Manager,
     status: Arc<StatusWriter>,
     events: Arc<EventPoster>,
-    publisher: Publisher,
+    /// None where the API has no devices.
+    publisher: Option<Publisher>,
     /// Registration ends first, so that the kubelet calls nobody who is leaving.
     registration: Running,
     calls: Running,
@@ -119,6 +123,7 @@ impl Driver {
                 field_manager: config.driver_name.clone(),
                 recorder: recorder.clone(),
                 gate: Gate::default(),
+                written: config.kubelet_api == KubeletApi::Current,
             },
         ));
         let events = Arc::new(EventPoster::start(
@@ -126,11 +131,19 @@ impl Driver {
             config.driver_name.clone(),
             config.node_name.clone(),
         ));
+        let claims = ClaimReader::new(
+            client.clone(),
+            match config.kubelet_api {
+                KubeletApi::Current => ClaimApi::V1,
+                KubeletApi::V1alpha3 => ClaimApi::V1alpha2,
+            },
+            config.api_timeout,
+        );
         let manager = Manager::new(
             store,
             Cri::new(&config.cri_socket, config.cri_timeout)?,
             network(&config),
-            client.clone(),
+            claims.clone(),
             status.clone(),
             events.clone(),
             recorder.clone(),
@@ -163,13 +176,18 @@ impl Driver {
             manager.clone(),
             cdi,
             client.clone(),
+            claims,
             events.clone(),
             recorder.clone(),
             tasks.clone(),
             background.clone(),
         );
         let instance = uuid::Uuid::new_v4().to_string();
-        let own = OwnState::new(&config.driver_name, env!("CARGO_PKG_VERSION"), &VERSIONS);
+        let versions: &'static [&'static str] = match config.kubelet_api {
+            KubeletApi::Current => &VERSIONS,
+            KubeletApi::V1alpha3 => &CLASSIC_VERSIONS,
+        };
+        let own = OwnState::new(&config.driver_name, env!("CARGO_PKG_VERSION"), versions);
         let events_service = EventService::of_driver(recorder.clone(), instance, &own);
         let stream = Running::new(&own).and(
             "events",
@@ -182,23 +200,30 @@ impl Driver {
             tasks.clone(),
             config.hook_timeout,
         );
-        let dra = Server::builder()
-            .add_service(DraV1Server::new(V1(node.clone(), own.clone())))
-            .add_service(DraV1beta1Server::new(V1beta1(node.clone(), own.clone())));
+        let dra = match config.kubelet_api {
+            KubeletApi::Current => Server::builder()
+                .add_service(DraV1Server::new(V1(node.clone(), own.clone())))
+                .add_service(DraV1beta1Server::new(V1beta1(node.clone(), own.clone()))),
+            KubeletApi::V1alpha3 => {
+                Server::builder().add_service(DraV1alpha3Server::new(V1alpha3(node.clone())))
+            }
+        };
         let callback = Server::builder().add_service(callback);
         let calls = Running::new(&own)
             .and("callback", callback, &config.callback_socket)?
             .and("dra", dra, &config.dra_socket())?;
-        // Nobody changes the set of slots while the driver runs.
-        let (_, devices) = watch::channel(slices::slots(config.slots, &config.uplink));
-        let publisher = Publisher::start(
-            client,
-            PublisherConfig {
-                driver: config.driver_name.clone(),
-                node: config.node_name.clone(),
-            },
-            devices,
-        );
+        let publisher = (config.kubelet_api == KubeletApi::Current).then(|| {
+            // Nobody changes the set of slots while the driver runs.
+            let (_, devices) = watch::channel(slices::slots(config.slots, &config.uplink));
+            Publisher::start(
+                client,
+                PublisherConfig {
+                    driver: config.driver_name.clone(),
+                    node: config.node_name.clone(),
+                },
+                devices,
+            )
+        });
         tasks.spawn(work_off(
             manager.clone(),
             config.orphan_retry,
@@ -215,6 +240,7 @@ impl Driver {
             Server::builder().add_service(RegistrationService::server(
                 config.driver_name.clone(),
                 config.dra_socket().display().to_string(),
+                versions,
                 registered_tx,
                 own.clone(),
             )),
@@ -228,7 +254,7 @@ impl Driver {
                     config.registration_socket(),
                     config.dra_socket(),
                     registered.clone(),
-                    publisher.published(),
+                    publisher.as_ref().map(Publisher::published),
                 );
                 let router = Server::builder().add_service(service);
                 Some(Running::serve_port(&own, router, address).await?)
@@ -283,7 +309,9 @@ impl Driver {
             warn!("calls under way were given up; the next instance clears what they left");
         }
         self.calls.stop(LAST_WORDS).await;
-        self.publisher.stop().await;
+        if let Some(publisher) = self.publisher {
+            publisher.stop().await;
+        }
         let left = deadline.saturating_duration_since(Instant::now());
         let (written, ()) = tokio::join!(self.status.flush(left), self.events.stop(left));
         if !written {

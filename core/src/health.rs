@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 use tracing::{info, warn};
 
 use crate::kube::slices::Published;
@@ -36,7 +36,7 @@ pub struct HealthService {
     registration: PathBuf,
     dra: PathBuf,
     registered: watch::Receiver<Option<Result<(), String>>>,
-    published: watch::Receiver<Published>,
+    published: Option<watch::Receiver<Published>>,
     /// What was said last, by service, so that the log tells of changes alone.
     said: Mutex<[Option<String>; 2]>,
 }
@@ -47,7 +47,7 @@ impl HealthService {
         registration: PathBuf,
         dra: PathBuf,
         registered: watch::Receiver<Option<Result<(), String>>>,
-        published: watch::Receiver<Published>,
+        published: Option<watch::Receiver<Published>>,
     ) -> HealthServer<Self> {
         HealthServer::new(Self {
             registration,
@@ -73,10 +73,13 @@ impl HealthService {
             // Of no claim: nothing is prepared.
             let nothing = NodePrepareResourcesRequest::default();
             let mut client = DraPluginClient::new(channel);
-            let prepared = client.node_prepare_resources(nothing).await;
-            prepared
-                .map_err(|status| said(&self.dra, &status))
-                .map(drop)
+            match client.node_prepare_resources(nothing).await {
+                // Served in another version: an answer as well.
+                Err(status) if status.code() == Code::Unimplemented => Ok(()),
+                prepared => prepared
+                    .map_err(|status| said(&self.dra, &status))
+                    .map(drop),
+            }
         };
         let (info, prepare) = tokio::join!(
             tokio::time::timeout(LIMIT, info),
@@ -98,7 +101,10 @@ impl HealthService {
             Some(Err(error)) => return Some(format!("the kubelet refuses the driver: {error}")),
             Some(Ok(())) => {}
         }
-        match &*self.published.borrow() {
+        let Some(published) = &self.published else {
+            return None;
+        };
+        match &*published.borrow() {
             Published::Done { .. } => None,
             Published::Pending => Some("the node's devices are not published yet".into()),
             Published::Failing { error } => Some(format!("ResourceSlices not published: {error}")),
@@ -212,7 +218,7 @@ mod tests {
                     registration: dir.path().join("reg.sock"),
                     dra: dir.path().join("dra.sock"),
                     registered: heard,
-                    published: seen,
+                    published: Some(seen),
                     said: Mutex::default(),
                 },
                 dir,
@@ -224,7 +230,13 @@ mod tests {
         /// Serves both sockets until the handles are dropped.
         fn serve(&self, hangs: bool) -> [AbortOnDropHandle<()>; 2] {
             let own = OwnState::new("d", "0.1.0", &["v1.DRAPlugin"]);
-            let registration = RegistrationService::server("d", "e", self.registered.clone(), own);
+            let registration = RegistrationService::server(
+                "d",
+                "e",
+                &["v1.DRAPlugin"],
+                self.registered.clone(),
+                own,
+            );
             let registration = Server::builder().add_service(registration);
             let dra = Server::builder().add_service(DraPluginServer::new(Dra { hangs }));
             [

@@ -6,6 +6,7 @@
 
 mod backoff;
 pub mod claims;
+mod classic;
 pub mod client;
 pub mod events;
 mod failure;

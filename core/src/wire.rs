@@ -16,6 +16,11 @@ pub mod dra_v1beta1 {
     tonic::include_proto!("k8s.io.kubelet.pkg.apis.dra.v1beta1");
 }
 
+/// `v1alpha3.Node`: DRA in Kubernetes 1.29 and 1.30.
+pub mod dra_v1alpha3 {
+    tonic::include_proto!("v1alpha3");
+}
+
 /// `runtime.v1.RuntimeService`: the Container Runtime Interface.
 pub mod cri {
     tonic::include_proto!("runtime.v1");

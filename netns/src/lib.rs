@@ -44,5 +44,6 @@ pub use pod::{create, has_interface, remove};
 
 #[cfg(not(target_os = "linux"))]
 pub use elsewhere::{
-    Links, UPLINK, UPLINK_PEER, create, has_interface, helper, here, in_mounts, inside, isolate, join, probe, remove,
+    Links, UPLINK, UPLINK_PEER, create, has_interface, helper, here, in_mounts, inside, isolate,
+    join, probe, remove,
 };

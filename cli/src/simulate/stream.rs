@@ -18,7 +18,7 @@ use super::board::Board;
 /// How long an event waits for earlier ones of slower sources.
 const WINDOW: Duration = Duration::from_millis(20);
 /// How long a started driver may take until it serves its events.
-const CONNECT: Duration = Duration::from_secs(20);
+const CONNECT: Duration = Duration::from_secs(120);
 /// Events that the mocks' recorder holds.
 pub(crate) const RING: usize = 65_536;
 

@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use kube::Client;
 use tokio::time::Instant;
 
 use super::network::Debris;
@@ -18,7 +17,7 @@ use super::{AttachError, Attachment, Network, Orphan, Place, PreparedClaim, Stat
 use crate::claim::{AttachmentPlan, ClaimUid, Consumer};
 use crate::cri::{Cri, CriError, Sandbox};
 use crate::event::{ClaimRef, Recorder, Step, Subject};
-use crate::kube::claims;
+use crate::kube::claims::ClaimReader;
 use crate::kube::{EventPoster, PodRef, StatusWriter};
 
 /// How long the parts of an attach and a release may take.
@@ -42,7 +41,7 @@ struct Inner {
     store: Store,
     cri: Cri,
     steps: Steps,
-    client: Client,
+    claims: ClaimReader,
     report: Report,
     recorder: Recorder,
     times: Times,
@@ -62,7 +61,7 @@ impl Manager {
         store: Store,
         cri: Cri,
         network: Network,
-        client: Client,
+        claims: ClaimReader,
         status: Arc<StatusWriter>,
         events: Arc<EventPoster>,
         recorder: Recorder,
@@ -76,7 +75,7 @@ impl Manager {
                 recorder: recorder.clone(),
                 times,
             },
-            client,
+            claims,
             report: Report { status, events },
             recorder,
             times,
@@ -225,12 +224,7 @@ impl Manager {
     /// Looks for a pod that came to a shared claim after it was prepared: the kubelet does
     /// not prepare again, so only the API knows.
     async fn reserve(&self, claim: &PreparedClaim, sandbox: &Sandbox) -> Result<(), AttachError> {
-        let read = claims::get_within(
-            &self.0.client,
-            &claim.claim.namespace,
-            &claim.claim.name,
-            self.0.times.api,
-        );
+        let read = self.0.claims.get(&claim.claim.namespace, &claim.claim.name);
         let current = read.await.map_err(|source| AttachError::Reservation {
             claim: name(&claim.claim),
             pod: sandbox.pod.clone(),

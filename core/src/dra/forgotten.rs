@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use super::node::{ClaimName, Node};
 use crate::attachment::PreparedClaim;
-use crate::kube::claims::{self, ClaimReadError};
+use crate::kube::claims::ClaimReadError;
 
 /// Looks every `interval`, until cancelled, for recorded claims whose object is gone from
 /// the API and whose sandboxes have all ended, and unprepares them.
@@ -30,6 +30,7 @@ pub(crate) async fn unprepare_forgotten(node: Node, interval: Duration, stop: Ca
                         namespace: claim.namespace,
                         name: claim.name,
                         uid: claim.uid.clone(),
+                        handle: None,
                     };
                     if let Some(Err(error)) = node.unprepare(vec![name]).await.remove(&claim.uid) {
                         warn!(claim = %claim.uid, error, "a forgotten claim was not unprepared");
@@ -44,13 +45,7 @@ pub(crate) async fn unprepare_forgotten(node: Node, interval: Duration, stop: Ca
 /// In doubt it is not.
 async fn is_forgotten(node: &Node, held: &PreparedClaim) -> bool {
     let claim = &held.claim;
-    let read = claims::get_within(
-        &node.client,
-        &claim.namespace,
-        &claim.name,
-        node.config.api_timeout,
-    );
-    let gone = match read.await {
+    let gone = match node.claims.get(&claim.namespace, &claim.name).await {
         Ok(current) => current.metadata.uid.as_deref() != Some(claim.uid.as_str()),
         Err(ClaimReadError::NotFound { .. }) => true,
         Err(_) => false,

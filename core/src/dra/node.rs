@@ -17,7 +17,7 @@ use crate::claim::{self, ClaimPlan, ClaimUid, Defaults, DeviceKey, Expected};
 use crate::cni;
 use crate::event::{Recorder, Span, Step, Subject, details};
 use crate::kube::EventPoster;
-use crate::kube::claims::{self, ClaimReadError};
+use crate::kube::claims::{ClaimReadError, ClaimReader};
 use crate::tasks::Tasks;
 
 /// The most claims one call may name; a node holds about a hundred pods.
@@ -32,6 +32,8 @@ pub struct ClaimName {
     pub name: String,
     /// Its UID.
     pub uid: String,
+    /// The resource handle, from a kubelet that hands one over.
+    pub handle: Option<String>,
 }
 
 /// A device that is ready to be given to containers.
@@ -56,7 +58,7 @@ pub struct NodeConfig {
     pub defaults: Defaults,
     /// What the administrator allows.
     pub policy: cni::Policy,
-    /// How long one claim may take to be read.
+    /// How long looking for a claim's pods may take.
     pub api_timeout: Duration,
 }
 
@@ -67,6 +69,7 @@ pub struct Node {
     pub(super) manager: Manager,
     cdi: CdiDir,
     pub(super) client: Client,
+    pub(super) claims: ClaimReader,
     pub(super) events: Arc<EventPoster>,
     recorder: Recorder,
     pub(super) tasks: Tasks,
@@ -83,6 +86,7 @@ impl Node {
         manager: Manager,
         cdi: CdiDir,
         client: Client,
+        claims: ClaimReader,
         events: Arc<EventPoster>,
         recorder: Recorder,
         tasks: Tasks,
@@ -93,6 +97,7 @@ impl Node {
             manager,
             cdi,
             client,
+            claims,
             events,
             recorder,
             tasks,
@@ -172,13 +177,7 @@ impl Node {
     async fn plan(&self, name: &ClaimName) -> Result<ClaimPlan, String> {
         let config = &self.config;
         let _: ClaimUid = name.uid.parse().map_err(text)?;
-        let read = claims::get_within(
-            &self.client,
-            &name.namespace,
-            &name.name,
-            config.api_timeout,
-        );
-        let claim = match read.await {
+        let mut claim = match self.claims.get(&name.namespace, &name.name).await {
             Ok(claim) => claim,
             Err(error) => {
                 // What was prepared before needs no API server.
@@ -195,6 +194,13 @@ impl Node {
                 };
             }
         };
+        if let Some(handle) = &name.handle {
+            let allocation = claim::allocation(handle, &config.driver, &config.node);
+            let allocation = allocation.map_err(|error| {
+                format!("ResourceClaim {}/{}: {error}", name.namespace, name.name)
+            })?;
+            claim.status.get_or_insert_default().allocation = Some(allocation);
+        }
         let expected = Expected {
             namespace: &name.namespace,
             name: &name.name,

@@ -4,7 +4,6 @@ use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 use tracing::{error, info};
 
-use super::VERSIONS;
 use crate::event::OwnState;
 use crate::wire::registration::registration_server::{Registration, RegistrationServer};
 use crate::wire::registration::{
@@ -15,22 +14,25 @@ use crate::wire::registration::{
 pub struct RegistrationService {
     driver: String,
     endpoint: String,
+    versions: &'static [&'static str],
     registered: watch::Sender<Option<Result<(), String>>>,
     own: OwnState,
 }
 
 impl RegistrationService {
-    /// Announces `driver`, served at the socket `endpoint`. `registered` and `own` learn what
-    /// the kubelet makes of it.
+    /// Announces `driver`, served in these versions at the socket `endpoint`. `registered` and
+    /// `own` learn what the kubelet makes of it.
     pub fn server(
         driver: impl Into<String>,
         endpoint: impl Into<String>,
+        versions: &'static [&'static str],
         registered: watch::Sender<Option<Result<(), String>>>,
         own: OwnState,
     ) -> RegistrationServer<Self> {
         RegistrationServer::new(Self {
             driver: driver.into(),
             endpoint: endpoint.into(),
+            versions,
             registered,
             own,
         })
@@ -44,7 +46,7 @@ impl Registration for RegistrationService {
             r#type: "DRAPlugin".into(),
             name: self.driver.clone(),
             endpoint: self.endpoint.clone(),
-            supported_versions: VERSIONS.map(str::to_owned).into(),
+            supported_versions: self.versions.iter().map(|v| (*v).to_owned()).collect(),
         }))
     }
 

@@ -32,6 +32,7 @@ macro_rules! serve {
                         namespace: claim.namespace,
                         name: claim.name,
                         uid: claim.uid,
+                        handle: None,
                     });
                 let (node, claims) = (self.0.clone(), claims.collect());
                 let prepared = self
@@ -69,6 +70,7 @@ macro_rules! serve {
                         namespace: claim.namespace,
                         name: claim.name,
                         uid: claim.uid,
+                        handle: None,
                     });
                 let (node, claims) = (self.0.clone(), claims.collect());
                 let done = self

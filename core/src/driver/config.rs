@@ -22,6 +22,18 @@ pub enum Cni {
     Exec,
 }
 
+/// What the kubelet and the API server speak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KubeletApi {
+    /// DRAPlugin v1 and v1beta1, with `resource.k8s.io/v1`: Kubernetes 1.34 and newer.
+    #[default]
+    Current,
+    /// `v1alpha3.Node`, with `resource.k8s.io/v1alpha2`: Kubernetes 1.29 and 1.30. A
+    /// controller of the driver's own allocates; devices are not published, and what became
+    /// of them has no place in the API.
+    V1alpha3,
+}
+
 /// The settings of one driver on one node.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -31,6 +43,8 @@ pub struct Config {
     pub node_name: String,
     /// How to reach the API server; `None` takes the pod's service account.
     pub kubeconfig: Option<PathBuf>,
+    /// What the kubelet and the API server speak.
+    pub kubelet_api: KubeletApi,
     /// Where the kubelet looks for registration sockets.
     pub registry_dir: PathBuf,
     /// Where the driver's DRA socket lies.
@@ -96,6 +110,7 @@ impl Config {
             driver_name: "dra.networking".into(),
             node_name: node_name.into(),
             kubeconfig: None,
+            kubelet_api: KubeletApi::Current,
             registry_dir: "/var/lib/kubelet/plugins_registry".into(),
             plugin_dir: "/var/lib/kubelet/plugins/dra.networking".into(),
             state_dir: "/var/lib/ndra".into(),

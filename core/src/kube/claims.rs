@@ -1,12 +1,15 @@
-//! Reads a ResourceClaim when the kubelet asks to prepare it.
+//! Reads a ResourceClaim when the kubelet asks to prepare it, of whichever API version the
+//! cluster has.
 
 use std::time::Duration;
 
+use ::kube::api::DynamicObject;
 use ::kube::{Api, Client};
 use k8s_openapi::api::resource::v1::ResourceClaim;
 use tokio::time::Instant;
 
 use super::backoff::Backoff;
+use super::classic;
 use super::failure::{Failure, Verdict, call};
 use super::names::is_dns_subdomain;
 
@@ -87,6 +90,56 @@ pub enum ClaimReadError {
     },
 }
 
+/// Which claims the API server has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClaimApi {
+    /// `resource.k8s.io/v1`, since Kubernetes 1.34.
+    #[default]
+    V1,
+    /// `resource.k8s.io/v1alpha2`, Kubernetes 1.29 and 1.30. Its allocations are for the
+    /// kubelet to hand over.
+    V1alpha2,
+}
+
+/// Reads claims. Clones share the client.
+#[derive(Clone)]
+pub struct ClaimReader {
+    client: Client,
+    api: ClaimApi,
+    within: Duration,
+}
+
+impl ClaimReader {
+    /// Reads from this API; one claim may take `within`, retries included.
+    pub fn new(client: Client, api: ClaimApi, within: Duration) -> Self {
+        Self {
+            client,
+            api,
+            within,
+        }
+    }
+
+    /// The claim of this name now.
+    pub async fn get(&self, namespace: &str, name: &str) -> Result<ResourceClaim, ClaimReadError> {
+        match self.api {
+            ClaimApi::V1 => get_within(&self.client, namespace, name, self.within).await,
+            ClaimApi::V1alpha2 => {
+                check_name("namespace", namespace)?;
+                check_name("name", name)?;
+                let resource = classic::resource();
+                let api: Api<DynamicObject> =
+                    Api::namespaced_with(self.client.clone(), namespace, &resource);
+                let object = read(&api, namespace, name, self.within).await?;
+                classic::claim(object).map_err(|message| ClaimReadError::Other {
+                    namespace: namespace.into(),
+                    name: name.into(),
+                    message,
+                })
+            }
+        }
+    }
+}
+
 /// Reads one claim. Tries again, until [`READ_DEADLINE`], when the API server is away or
 /// overloaded.
 pub async fn get(
@@ -107,6 +160,18 @@ pub async fn get_within(
     check_name("namespace", namespace)?;
     check_name("name", name)?;
     let api: Api<ResourceClaim> = Api::namespaced(client.clone(), namespace);
+    read(&api, namespace, name, within).await
+}
+
+async fn read<K>(
+    api: &Api<K>,
+    namespace: &str,
+    name: &str,
+    within: Duration,
+) -> Result<K, ClaimReadError>
+where
+    K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
     let deadline = Instant::now() + within;
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(3));
     let mut tries = 0;

@@ -66,6 +66,8 @@ pub struct StatusConfig {
     pub recorder: Recorder,
     /// Passed before each write.
     pub gate: Gate,
+    /// Whether the API has `status.devices`. Without it nothing is written.
+    pub written: bool,
 }
 
 /// Writes claim statuses in the background; no call of it waits for the API server,
@@ -128,6 +130,9 @@ impl StatusWriter {
     /// Says what became of a device. The newest state wins; states in between may never
     /// be written. A state that is already the newest causes no write.
     pub fn set(&self, claim: &ClaimRef, key: DeviceKey, state: DeviceState) {
+        if !self.shared.config.written {
+            return;
+        }
         if !is_dns_subdomain(&claim.namespace) || !is_dns_subdomain(&claim.name) {
             tracing::warn!(?claim, "claim status dropped: no claim can have this name");
             return;
@@ -144,6 +149,9 @@ impl StatusWriter {
     }
 
     fn schedule(&self, uid: &str, entry: &mut Claim) {
+        if !self.shared.config.written {
+            return;
+        }
         entry.version += 1;
         if !entry.busy {
             entry.busy = true;

@@ -2,7 +2,9 @@
 //! of a few lines each. What is proven is the state machine: when ADD and DEL run.
 #![allow(clippy::unwrap_used, unreachable_pub)] // Helpers of tests are tests, too.
 
+mod api;
 mod attach;
+mod classic;
 mod pin;
 mod prepare;
 mod record;

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kube::client::Body;
 use ndra_core::attachment::record::{Record, Store};
 use ndra_core::attachment::{Manager, Network, Times};
 use ndra_core::cdi::{CdiDir, HookCommand};
@@ -17,17 +16,19 @@ use ndra_core::cri::Cri;
 use ndra_core::dra::{ClaimName, Node, NodeConfig};
 use ndra_core::event::{Phase, Recorder, Step};
 use ndra_core::gate::Gate;
+use ndra_core::kube::claims::{ClaimApi, ClaimReader};
 use ndra_core::kube::{EventPoster, StatusConfig, StatusWriter};
 use ndra_core::socket;
 use ndra_core::tasks::Tasks;
 use ndra_core::wire::cri::runtime_service_server::{RuntimeService, RuntimeServiceServer};
 use ndra_core::wire::cri::*;
 use serde_json::{Value, json};
-use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::{Request, Response, Status};
+
+pub use crate::api::Api;
 
 /// A node for one test. Everything lies in one directory that goes with it.
 pub struct World {
@@ -80,10 +81,16 @@ impl World {
 
     /// Starts a driver's node side over what an earlier one left in `dir`.
     pub async fn at(dir: tempfile::TempDir, boot: &str) -> Self {
+        Self::of(dir, boot, ClaimApi::V1).await
+    }
+
+    /// As [`World::at`], in a cluster that has this API.
+    pub async fn of(dir: tempfile::TempDir, boot: &str, claims: ClaimApi) -> Self {
         let path = dir.path();
         let sandboxes = Sandboxes::default();
         let api = Api::default();
         let client = api.client();
+        let claims = ClaimReader::new(client.clone(), claims, Duration::from_millis(300));
         let listener = socket::bind(&path.join("cri.sock")).unwrap();
         let service = RuntimeServiceServer::new(sandboxes.clone());
         let server = AbortOnDropHandle::new(tokio::spawn(async move {
@@ -101,6 +108,7 @@ impl World {
                 field_manager: "dra.networking".into(),
                 recorder: recorder.clone(),
                 gate: Gate::default(),
+                written: true,
             },
         ));
         let events = Arc::new(EventPoster::start(
@@ -119,7 +127,7 @@ impl World {
             .unwrap(),
             Cri::new(&path.join("cri.sock"), Duration::from_secs(5)).unwrap(),
             Network::Direct(Executor::new(vec![path.join("bin")], path.join("cache"))),
-            client.clone(),
+            claims.clone(),
             status.clone(),
             events.clone(),
             recorder.clone(),
@@ -153,6 +161,7 @@ impl World {
             manager.clone(),
             cdi.clone(),
             client,
+            claims,
             events.clone(),
             recorder.clone(),
             tasks.clone(),
@@ -248,6 +257,7 @@ pub fn claim_name(uid: &str) -> ClaimName {
         namespace: "default".into(),
         name: format!("claim-{uid}"),
         uid: uid.into(),
+        handle: None,
     }
 }
 
@@ -387,117 +397,5 @@ impl Sandboxes {
             info: [("info".to_owned(), info.to_string())].into(),
             ..Default::default()
         })
-    }
-}
-
-/// An API server that knows what it was given, and remembers what it was told.
-#[derive(Clone, Default)]
-pub struct Api(Arc<Mutex<ApiState>>);
-
-#[derive(Default)]
-struct ApiState {
-    objects: BTreeMap<String, Value>,
-    written: Vec<(String, Value)>,
-    down: bool,
-    hold: Option<Arc<Hold>>,
-}
-
-/// Holds the next request back.
-#[derive(Default)]
-pub struct Hold {
-    reached: Notify,
-    released: Notify,
-}
-
-impl Hold {
-    /// Waits until a request is held.
-    pub async fn reached(&self) {
-        self.reached.notified().await;
-    }
-
-    pub fn release(&self) {
-        self.released.notify_one();
-    }
-}
-
-impl Api {
-    pub fn put_claim(&self, claim: Value) {
-        let name = claim["metadata"]["name"].as_str().unwrap();
-        let path = format!("/apis/resource.k8s.io/v1/namespaces/default/resourceclaims/{name}");
-        self.0.lock().unwrap().objects.insert(path, claim);
-    }
-
-    pub fn put_pod(&self, pod: Value) {
-        let name = pod["metadata"]["name"].as_str().unwrap();
-        let path = format!("/api/v1/namespaces/default/pods/{name}");
-        self.0.lock().unwrap().objects.insert(path, pod);
-    }
-
-    /// From now on every request fails as if the server were overloaded.
-    pub fn go_down(&self) {
-        self.0.lock().unwrap().down = true;
-    }
-
-    /// The next request waits until it is released.
-    pub fn hold(&self) -> Arc<Hold> {
-        let hold = Arc::new(Hold::default());
-        self.0.lock().unwrap().hold = Some(hold.clone());
-        hold
-    }
-
-    /// Bodies written to paths that end so.
-    pub fn written(&self, ending: &str) -> Vec<Value> {
-        let state = self.0.lock().unwrap();
-        let of = state
-            .written
-            .iter()
-            .filter(|(path, _)| path.ends_with(ending));
-        of.map(|(_, body)| body.clone()).collect()
-    }
-
-    fn client(&self) -> kube::Client {
-        let api = self.clone();
-        let service = tower::service_fn(move |request: http::Request<Body>| {
-            let api = api.clone();
-            async move {
-                let (head, body) = request.into_parts();
-                let body = body.collect_bytes().await?;
-                let held = api.0.lock().unwrap().hold.take();
-                if let Some(hold) = held {
-                    hold.reached.notify_one();
-                    hold.released.notified().await;
-                }
-                let (code, answer) = api.answer(&head, &body);
-                let response = http::Response::builder()
-                    .status(code)
-                    .body(Body::from(answer.to_string().into_bytes()));
-                Ok::<_, tower::BoxError>(response?)
-            }
-        });
-        kube::Client::new(service, "default")
-    }
-
-    fn answer(&self, head: &http::request::Parts, body: &[u8]) -> (u16, Value) {
-        let mut state = self.0.lock().unwrap();
-        let failure = |code: u16, reason: &str| {
-            (
-                code,
-                json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure",
-                "reason": reason, "message": reason, "code": code }),
-            )
-        };
-        let path = head.uri.path().to_owned();
-        if state.down {
-            return failure(503, "ServiceUnavailable");
-        }
-        if head.method == http::Method::GET {
-            return match state.objects.get(&path) {
-                Some(object) => (200, object.clone()),
-                None => failure(404, "NotFound"),
-            };
-        }
-        let body: Value = serde_json::from_slice(body).unwrap();
-        state.written.push((path, body.clone()));
-        (200, body)
     }
 }

@@ -68,6 +68,7 @@ fn rig(handler: impl FnMut(&Seen) -> Reply + Send + 'static) -> Rig {
             field_manager: "dra.networking".into(),
             recorder: recorder.clone(),
             gate: Gate::default(),
+            written: true,
         },
     );
     Rig {
