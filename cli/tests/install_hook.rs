@@ -138,7 +138,13 @@ fn a_hook_that_runs_is_not_touched() {
 fn a_binary_that_runs_is_replaced() {
     let host = Host::new();
     fs::create_dir(host.at("opt")).unwrap();
-    fs::copy("/bin/sleep", host.hook()).unwrap();
+    // By another process: a file that this one wrote may still be open in a child that
+    // another test has just begun to start.
+    let copied = Command::new("cp")
+        .arg("/bin/sleep")
+        .arg(host.hook())
+        .status();
+    assert!(copied.unwrap().success());
     let mut running = Command::new(host.hook()).arg("60").spawn().unwrap();
     let done = host.install(&[]);
     running.kill().unwrap();

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -66,8 +66,13 @@ echo "$CNI_COMMAND $inode" >> calls
 [ "$CNI_COMMAND" = ADD ] && printf '{"cniVersion":"1.0.0","interfaces":[]}'
 exit 0
 "#;
-    fs::write(&path, script).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    let source = world.path("plugin");
+    fs::write(&source, script).unwrap();
+    // By another process: a program that this one wrote may still be open in a child that
+    // another test has just begun to start, and could not be run then.
+    let mut install = Command::new("install");
+    install.args(["-m", "755"]).args([&source, &path]);
+    assert!(install.status().unwrap().success());
 }
 
 async fn prepared(world: &World, plugin_type: &str, netns: &Path) {
