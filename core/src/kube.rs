@@ -1,6 +1,6 @@
 //! The Kubernetes API as the driver uses it: claims read, status and events written, slices published.
 //!
-//! Every call is bounded in time. Only [`claims::get`] is waited for by the kubelet; status,
+//! Every call is bounded in time. Only [`claims::ClaimReader`] is waited for by the kubelet; status,
 //! events and slices are written by tasks of their own, so that a slow API server never
 //! holds an attach up.
 

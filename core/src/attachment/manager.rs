@@ -25,8 +25,6 @@ use crate::kube::{EventPoster, PodRef, StatusWriter};
 pub struct Times {
     /// One ADD or DEL.
     pub cni: Duration,
-    /// Reading a claim.
-    pub api: Duration,
     /// How often a DEL is tried before the attachment becomes an orphan.
     pub del_attempts: u32,
     /// All DELs of one claim together; less than the kubelet waits for unprepare.

@@ -17,8 +17,10 @@ use tracing::warn;
 use super::record::{RecordError, Store};
 use crate::cni::ConfigList;
 
-/// Plugins of the CNI project whose DEL was seen to release everything although the
-/// namespace is gone. Any other may need it, so it is kept; host-device and sbr do.
+/// Plugins of the CNI project whose DEL succeeded, and gave the address back, although the
+/// namespace was gone. Where that was tried the kernel made no links for bandwidth, ipvlan
+/// and vlan, so their DEL had nothing of their own to release. Any other plugin may need
+/// the namespace, so it is kept; host-device and sbr do.
 const RELEASES_WITHOUT: [&str; 9] = [
     "bandwidth",
     "bridge",

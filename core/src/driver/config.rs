@@ -179,7 +179,6 @@ impl Config {
     pub(super) fn times(&self) -> Times {
         Times {
             cni: self.cni_timeout,
-            api: self.api_timeout,
             del_attempts: self.del_attempts,
             release: self.release_timeout,
         }

@@ -13,9 +13,6 @@ use super::classic;
 use super::failure::{Failure, Verdict, call};
 use super::names::is_dns_subdomain;
 
-/// How long [`get`] goes on trying. The kubelet gives a prepare call 45 s.
-pub const READ_DEADLINE: Duration = Duration::from_secs(20);
-
 /// How long one request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -140,18 +137,9 @@ impl ClaimReader {
     }
 }
 
-/// Reads one claim. Tries again, until [`READ_DEADLINE`], when the API server is away or
+/// Reads one claim. Tries again, as long as `within`, when the API server is away or
 /// overloaded.
-pub async fn get(
-    client: &Client,
-    namespace: &str,
-    name: &str,
-) -> Result<ResourceClaim, ClaimReadError> {
-    get_within(client, namespace, name, READ_DEADLINE).await
-}
-
-/// As [`get`], with a deadline of the caller's own.
-pub async fn get_within(
+async fn get_within(
     client: &Client,
     namespace: &str,
     name: &str,
@@ -236,6 +224,16 @@ mod tests {
     use crate::kube::fake::{Reply, api, in_turn, refusal, status};
     use insta::assert_snapshot;
     use serde_json::{Value, json};
+
+    async fn get(
+        client: &Client,
+        namespace: &str,
+        name: &str,
+    ) -> Result<ResourceClaim, ClaimReadError> {
+        ClaimReader::new(client.clone(), ClaimApi::V1, Duration::from_secs(20))
+            .get(namespace, name)
+            .await
+    }
 
     fn claim() -> Value {
         json!({

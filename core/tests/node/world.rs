@@ -133,7 +133,6 @@ impl World {
             recorder.clone(),
             Times {
                 cni: Duration::from_secs(10),
-                api: Duration::from_secs(5),
                 del_attempts: 2,
                 release: Duration::from_secs(10),
             },
