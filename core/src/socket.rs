@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures::Stream;
 use tokio::net::{UnixListener, UnixStream};
@@ -170,7 +171,26 @@ pub fn channel(path: &Path) -> Result<Channel, SocketError> {
 
 /// A gRPC channel to `path`, connected now. `usually` names who should listen there.
 pub async fn connect(path: &Path, usually: &str) -> Result<Channel, SocketError> {
-    endpoint(path)?
+    reach(endpoint(path)?, path, usually).await
+}
+
+/// Connects as [`connect`] does, and asks the other side for a sign of life whenever it has
+/// said nothing for `quiet`. One that stands still for as long again is given up: what waits
+/// for it ends with an error.
+pub async fn connect_to_hear(
+    path: &Path,
+    usually: &str,
+    quiet: Duration,
+) -> Result<Channel, SocketError> {
+    let endpoint = endpoint(path)?
+        .http2_keep_alive_interval(quiet)
+        .keep_alive_timeout(quiet)
+        .keep_alive_while_idle(true);
+    reach(endpoint, path, usually).await
+}
+
+async fn reach(endpoint: Endpoint, path: &Path, usually: &str) -> Result<Channel, SocketError> {
+    endpoint
         .connect()
         .await
         .map_err(|error| SocketError::Unreachable {

@@ -91,9 +91,11 @@ pub(super) struct Collector {
 impl Collector {
     /// Reads one line of `text`, which [`Collector::finish`] must be given.
     pub(super) fn line(&mut self, text: &[u8], line: &[u8]) {
-        let parsed: Line<'_> = match serde_json::from_slice(line) {
-            Ok(parsed) => parsed,
-            Err(_) => return self.odd(Oddity::Garbage, &String::from_utf8_lossy(head(line))),
+        // Looked at as a whole, and not text by text: that is most of the work otherwise.
+        let whole = std::str::from_utf8(line).ok();
+        let Some(parsed) = whole.and_then(|line| serde_json::from_str::<Line<'_>>(line).ok())
+        else {
+            return self.odd(Oddity::Garbage, &String::from_utf8_lossy(head(line)));
         };
         if let Some(summary) = parsed.summary {
             match serde_json::from_str::<Summary>(summary.get()) {

@@ -56,7 +56,7 @@ pub struct Pace {
     pub last_retry: Duration,
     /// For an answer to a request.
     pub answer: Duration,
-    /// For a sign of life of a remote stream.
+    /// For a sign of life of a stream; a local one is asked for it, and given as long again.
     pub quiet: Duration,
     /// Between two looks at the pods of a DaemonSet.
     pub relist: Duration,

@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 use std::io::BufRead;
 
-use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::update::is_instance;
+use crate::recording::nanoseconds;
 
 /// The longest line that is read, in bytes. The driver's are far shorter; a longer one is
 /// passed over to its end and counted.
@@ -57,10 +57,14 @@ pub(super) fn scan(line: &[u8]) -> Scanned<'_> {
     }
     // The parser does not look into texts that it skips. It would also read a list as an
     // event whose fields come in order.
-    if line.len() > MAX_LINE || line[0] != b'{' || std::str::from_utf8(line).is_err() {
+    if line.len() > MAX_LINE || line[0] != b'{' {
         return Scanned::Garbage;
     }
-    let Ok(head) = serde_json::from_slice::<Head<'_>>(line) else {
+    // Looked at as a whole, and not text by text: that is most of the work otherwise.
+    let Ok(line) = std::str::from_utf8(line) else {
+        return Scanned::Garbage;
+    };
+    let Ok(head) = serde_json::from_str::<Head<'_>>(line) else {
         return Scanned::Garbage;
     };
     if head.summary.is_some() {
@@ -83,11 +87,6 @@ pub(super) fn scan(line: &[u8]) -> Scanned<'_> {
 /// A node's name is shown in a terminal; names of the API pass, and others that are plain.
 fn is_node(text: &str) -> bool {
     (1..=253).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
-}
-
-fn nanoseconds(text: &str) -> Option<i64> {
-    let stamp: Timestamp = text.parse().ok()?;
-    i64::try_from(stamp.as_nanosecond()).ok()
 }
 
 /// Cuts pieces of a stream into lines of bounded length.

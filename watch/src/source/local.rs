@@ -47,8 +47,9 @@ impl Local {
             instance,
             past_only: !lane.follow,
         };
+        let quiet = lane.pace.quiet;
         let opening = async {
-            let channel = socket::connect(&self.path, "the ndra driver")
+            let channel = socket::connect_to_hear(&self.path, "the ndra driver", quiet)
                 .await
                 .map_err(|error| Trouble::Again(error.to_string()))?;
             EventsClient::new(channel)

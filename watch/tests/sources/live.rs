@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::{Stream, StreamExt, stream};
@@ -247,4 +248,36 @@ async fn sockets_that_serve_no_events_are_named() {
     0 connecting the driver at DIR/file (-)
     0 failed: cannot reach DIR/file: Connection refused (usually the ndra driver listens there; is it running?)
     ");
+}
+
+#[tokio::test]
+async fn a_driver_that_stands_still_is_given_up_and_found_again() {
+    let dir = dir();
+    let path = dir.path().join("e.sock");
+    let recorder = Recorder::new(64);
+    step(&recorder);
+    let life = Life::serve(&path, EventService::server(recorder.clone(), "life-1"));
+    let mut options = following();
+    options.pace.quiet = Duration::from_millis(100);
+    options.pace.answer = Duration::from_millis(100);
+    let mut reader = Reader::open(&at(&path), options);
+    assert_eq!(reader.seqs(2).await, [1, 2]);
+    // Its only worker, and so all that it serves, waits for the lock.
+    let still = Arc::new(Mutex::new(()));
+    let held = still.lock().unwrap();
+    let wait = still.clone();
+    life.0.as_ref().unwrap().spawn(async move {
+        drop(wait.lock());
+    });
+    reader.until("0 lost: ").await;
+    let told = reader.until("0 lost: ").await;
+    assert!(
+        plain(&told, &dir)
+            .ends_with("0 lost: DIR/e.sock takes connections but does not answer within 0.1 s"),
+        "{told}"
+    );
+    drop(held);
+    step(&recorder);
+    assert_eq!(reader.seqs(2).await, [3, 4]);
+    reader.0.stop().await;
 }
