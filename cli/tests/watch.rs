@@ -78,11 +78,11 @@ fn a_picture_shows_the_same_words() {
 /// The README opens with it.
 #[test]
 fn the_picture_in_the_documents_is_what_is_drawn_today() {
-    let svg = printed(&["broken.jsonl", "--frame", "110x34", "--svg"]);
+    let svg = printed(&["shop.jsonl", "--at", "620ms", "--frame", "120x40", "--svg"]);
     let kept = Path::new(RECORDINGS).join("../../docs/watch.svg");
     assert!(
         fs::read_to_string(kept).unwrap() == svg,
-        "make it anew: ndra watch fixtures/recordings/broken.jsonl --frame 110x34 --svg > docs/watch.svg"
+        "make it anew: ndra watch fixtures/recordings/shop.jsonl --at 620ms --frame 120x40 --svg > docs/watch.svg"
     );
 }
 
