@@ -4,7 +4,9 @@ use std::ffi::OsString;
 
 use clap::{Parser, Subcommand};
 
-use crate::{driver, events, install_hook, mock, simulate, validate, watch, witness};
+use crate::{driver, events, install_hook, validate, watch, witness};
+#[cfg(feature = "simulate")]
+use crate::{mock, simulate};
 
 /// See and test a Kubernetes network driver for Dynamic Resource Allocation.
 ///
@@ -27,6 +29,7 @@ pub(crate) struct Args {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    #[cfg(feature = "simulate")]
     Simulate(Box<simulate::Args>),
     Validate(validate::Args),
     Driver(Box<driver::Args>),
@@ -52,6 +55,7 @@ pub(crate) enum Command {
     #[command(hide = true)]
     Witness(witness::Args),
     /// Run one of the mocks as a process of its own, until Ctrl-C or SIGTERM.
+    #[cfg(feature = "simulate")]
     #[command(subcommand, arg_required_else_help = true)]
     Mock(mock::Command),
     /// Print the completions for a shell.

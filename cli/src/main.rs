@@ -1,5 +1,8 @@
 //! The program `ndra`: the driver, the simulation of a node around it, and their tools.
 
+// The reports of a run are the simulation's; some of what they are made of is everybody's.
+#![cfg_attr(not(feature = "simulate"), allow(dead_code, unused_imports))]
+
 mod args;
 mod completions;
 mod driver;
@@ -8,11 +11,14 @@ mod events;
 mod failure;
 mod install_hook;
 mod manifest;
+#[cfg(feature = "simulate")]
 mod mock;
 mod problem;
 mod report;
+#[cfg(feature = "simulate")]
 mod scenario;
 mod signals;
+#[cfg(feature = "simulate")]
 mod simulate;
 mod validate;
 mod watch;
@@ -28,12 +34,14 @@ use failure::Failure;
 
 fn main() -> ExitCode {
     // This program as a child of itself, for what must happen in a process of its own.
+    #[cfg(feature = "simulate")]
     if let Some(code) = ndra_netns::helper() {
         return code;
     }
     // Two providers may be linked; without a choice the first TLS connection panics.
     ndra_core::kube::install_crypto();
     let ended = match Args::parse().command {
+        #[cfg(feature = "simulate")]
         Command::Simulate(args) => {
             simulate::enter(&args).and_then(|ground| on_runtime(simulate::run(*args, ground)))
         }
@@ -46,6 +54,7 @@ fn main() -> ExitCode {
         Command::InstallHook(args) => install_hook::run(&args),
         // As the hook.
         Command::Witness(args) => Ok(witness::run(args)),
+        #[cfg(feature = "simulate")]
         Command::Mock(command) => on_runtime(mock::run(command)),
         Command::Completions { shell } => Ok(completions::run(shell)),
     };
