@@ -86,10 +86,13 @@ impl Chunk {
         for part in parts {
             let from = self.text.len();
             self.text.extend_from_slice(part);
-            // Between tokens of JSON a line feed is a space, and elsewhere it cannot be.
-            for byte in &mut self.text[from..] {
-                if *byte == b'\n' {
-                    *byte = b' ';
+            // Between tokens of JSON a line feed is a space, and elsewhere it cannot be. Most
+            // have none, and looking is faster than changing.
+            if part.contains(&b'\n') {
+                for byte in &mut self.text[from..] {
+                    if *byte == b'\n' {
+                        *byte = b' ';
+                    }
                 }
             }
         }
