@@ -33,6 +33,21 @@ pub fn isolate(_: &[Mount]) -> Result<(), Trouble> {
 }
 
 /// There are none.
+pub fn aside(_: &[Mount]) -> Result<(), Trouble> {
+    Err(none())
+}
+
+/// There are none.
+pub fn share() -> Result<(), Trouble> {
+    Err(none())
+}
+
+/// There are none.
+pub fn shares(_: &Path) -> Result<bool, Trouble> {
+    Err(none())
+}
+
+/// There are none.
 pub fn join(_: u32) -> Result<(), Trouble> {
     Err(none())
 }

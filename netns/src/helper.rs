@@ -7,9 +7,10 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
 
 use nix::sched::{CloneFlags, unshare};
+use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 
 use crate::inside::here;
-use crate::isolate::{enter, private};
+use crate::isolate::{enter, follow};
 use crate::{Links, Mount, Trouble, UPLINK, UPLINK_PEER};
 
 /// The first argument of a helper.
@@ -67,8 +68,10 @@ fn try_out() -> Result<(), Trouble> {
     made.map_err(Trouble::at("cannot make a link in a namespace"))
 }
 
-/// A command that runs `program` with `mounts` that only it and its children see. Arguments,
-/// environment and the rest are the caller's to add.
+/// A command that runs `program` with `mounts` that only it and its children see. What this
+/// process mounts later they see, too, if it [shares](crate::share) its mounts. The program is
+/// killed when the thread that started it ends, so that it does not outlive this process.
+/// Arguments, environment and the rest are the caller's to add.
 pub fn in_mounts(mounts: &[Mount], program: impl AsRef<OsStr>) -> Result<Command, Trouble> {
     let mut command = myself()?;
     command.arg("mounts");
@@ -79,10 +82,18 @@ pub fn in_mounts(mounts: &[Mount], program: impl AsRef<OsStr>) -> Result<Command
 
 /// Becomes the program; returns when it cannot.
 fn run(mut args: impl Iterator<Item = OsString>) -> Trouble {
+    let parent = getppid();
     let prepared = || -> Result<(), Trouble> {
+        let what = "cannot end with the program that started it";
+        set_parent_process_death_signal(Some(Signal::KILL))
+            .map_err(io::Error::from)
+            .map_err(Trouble::at(what))?;
+        if getppid() != parent {
+            return Err(Trouble::told(what, "that one has ended"));
+        }
         let what = "cannot keep mounts to one program";
         unshare(CloneFlags::CLONE_NEWNS).map_err(Trouble::at(what))?;
-        private().map_err(Trouble::at(what))
+        follow().map_err(Trouble::at(what))
     };
     if let Err(trouble) = prepared() {
         return trouble;

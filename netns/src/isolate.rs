@@ -9,7 +9,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
 use crate::inside::here;
-use crate::{Links, Mount, Trouble};
+use crate::{Links, Mount, Trouble, table};
 
 /// The node's link, on which macvlan interfaces are made.
 pub const UPLINK: &str = "eth0";
@@ -70,10 +70,51 @@ fn enter_as_user(own: CloneFlags) -> Result<(), Trouble> {
 }
 
 /// Mounts made from now on are seen by this process and its children only.
-pub(crate) fn private() -> io::Result<()> {
+fn private() -> io::Result<()> {
+    propagate(MsFlags::MS_PRIVATE)
+}
+
+/// The same, but what the namespace that this one was copied from mounts later is seen here,
+/// too, if it [shares](share) its mounts.
+pub(crate) fn follow() -> io::Result<()> {
+    propagate(MsFlags::MS_SLAVE)
+}
+
+/// What is mounted from now on is seen by programs of [`crate::in_mounts`] that run already,
+/// as on a node by a pod whose volume has mount propagation `HostToContainer`.
+///
+/// To be called in namespaces of one's own, or others would see it, too.
+pub fn share() -> Result<(), Trouble> {
+    propagate(MsFlags::MS_SHARED).map_err(Trouble::at("cannot share mounts with children"))
+}
+
+fn propagate(how: MsFlags) -> io::Result<()> {
     let none: Option<&str> = None;
-    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+    mount(none, "/", none, MsFlags::MS_REC | how, none)?;
     Ok(())
+}
+
+/// Moves the whole process into mounts of its own, which follow those that it had: what is
+/// mounted there later is seen here if it is mounted below a [shared](shares) mount, and
+/// nothing that is mounted here is seen there. It has `mounts`, and [shares](share) all.
+///
+/// To be called before the first thread is started.
+pub fn aside(mounts: &[Mount]) -> Result<(), Trouble> {
+    let what = "cannot make mounts of its own";
+    unshare(CloneFlags::CLONE_NEWNS).map_err(Trouble::at(what))?;
+    follow().map_err(Trouble::at(what))?;
+    for one in mounts {
+        one.make()?;
+    }
+    share()
+}
+
+/// Whether mounts below `path`, which need not exist, reach namespaces copied from this one.
+pub fn shares(path: &Path) -> Result<bool, Trouble> {
+    let what = "cannot read the list of mounts";
+    let there = path.ancestors().find_map(|above| above.canonicalize().ok());
+    let table = fs::read_to_string("/proc/self/mountinfo").map_err(Trouble::at(what))?;
+    Ok(there.is_some_and(|path| table::shares(&table, &path)))
 }
 
 impl Mount {

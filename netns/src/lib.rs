@@ -21,6 +21,8 @@ mod join;
 mod links;
 #[cfg(target_os = "linux")]
 mod pod;
+#[cfg(target_os = "linux")]
+mod table;
 
 #[cfg(not(target_os = "linux"))]
 mod elsewhere;
@@ -34,7 +36,7 @@ pub use helper::{helper, in_mounts, probe};
 #[cfg(target_os = "linux")]
 pub use inside::{here, inside, netlink};
 #[cfg(target_os = "linux")]
-pub use isolate::{GATEWAY, NODE_ADDRESS, UPLINK, UPLINK_PEER, isolate};
+pub use isolate::{GATEWAY, NODE_ADDRESS, UPLINK, UPLINK_PEER, aside, isolate, share, shares};
 #[cfg(target_os = "linux")]
 pub use join::join;
 #[cfg(target_os = "linux")]
@@ -44,6 +46,6 @@ pub use pod::{create, has_interface, remove};
 
 #[cfg(not(target_os = "linux"))]
 pub use elsewhere::{
-    Links, UPLINK, UPLINK_PEER, create, has_interface, helper, here, in_mounts, inside, isolate,
-    join, probe, remove,
+    Links, UPLINK, UPLINK_PEER, aside, create, has_interface, helper, here, in_mounts, inside,
+    isolate, join, probe, remove, share, shares,
 };

@@ -23,11 +23,13 @@ mod linux {
 
     use ndra_netns::{Links, MacVlan, Mount, UPLINK};
 
-    const PARTS: [(&str, fn()); 5] = [
+    const PARTS: [(&str, fn()); 7] = [
         ("node", node),
         ("pods", pods),
         ("mounts", mounts),
         ("own_mounts", own_mounts),
+        ("shared", shared),
+        ("aside", aside),
         ("join", join),
     ];
 
@@ -194,6 +196,72 @@ mod linux {
             said.starts_with("cannot start /no/such/program: no such"),
             "{said}"
         );
+    }
+
+    /// A program with mounts of its own that waits for its standard input to close.
+    fn waits() -> Child {
+        let mut program = ndra_netns::in_mounts(&[], "cat").unwrap();
+        program.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = program.spawn().unwrap();
+        // It has its mounts when it answers.
+        child.stdin.as_mut().unwrap().write_all(b"here\n").unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        assert_eq!(line, "here\n");
+        child
+    }
+
+    fn sees(child: &Child, path: &Path) -> bool {
+        let mounts = fs::read_to_string(format!("/proc/{}/mounts", child.id())).unwrap();
+        mounts.contains(path.to_str().unwrap())
+    }
+
+    fn shared() {
+        isolate();
+        let dir = tempfile::tempdir().unwrap();
+        assert!(!ndra_netns::shares(&dir.path().join("no/such")).unwrap());
+        let [before, after] = ["before", "after"].map(|name| dir.path().join(name));
+        let apart = waits();
+        ndra_netns::create(&before).unwrap();
+        assert!(!sees(&apart, &before), "nothing is shared without asking");
+        ndra_netns::share().unwrap();
+        assert!(ndra_netns::shares(&dir.path().join("no/such")).unwrap());
+        let follower = waits();
+        ndra_netns::create(&after).unwrap();
+        assert!(sees(&follower, &before) && sees(&follower, &after));
+        assert!(!sees(&apart, &after));
+        ndra_netns::remove(&after).unwrap();
+        assert!(!sees(&follower, &after), "it goes there, too");
+        ndra_netns::remove(&before).unwrap();
+        end(apart);
+        end(follower);
+    }
+
+    fn aside() {
+        isolate();
+        ndra_netns::share().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path().join("at");
+        fs::create_dir(&at).unwrap();
+        let outside = fs::File::open("/proc/self/ns/mnt").unwrap();
+        ndra_netns::aside(&[Mount::Empty(at.clone())]).unwrap();
+        fs::write(at.join("own"), "").unwrap();
+        let [theirs, ours] = ["theirs", "ours"].map(|name| dir.path().join(name));
+        let follower = waits();
+        ndra_netns::create(&ours).unwrap();
+        assert!(sees(&follower, &ours), "children follow");
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+        assert!(mounts.contains(at.to_str().unwrap()));
+        nix::sched::setns(outside, nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
+        assert!(!at.join("own").exists(), "nothing is seen outside");
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+        assert!(!mounts.contains(ours.to_str().unwrap()));
+        ndra_netns::create(&theirs).unwrap();
+        assert!(sees(&follower, &theirs), "what is mounted outside is seen");
+        ndra_netns::remove(&theirs).unwrap();
+        end(follower);
     }
 
     fn output(mut program: Command, argument: &Path) -> String {
