@@ -180,15 +180,26 @@ impl ApiServer {
     /// A kubeconfig, as YAML, whose one context is this server. It holds the token, where
     /// there is one.
     pub fn kubeconfig(&self) -> String {
-        let (ca, user) = match &self.shared.credentials {
-            Some(credentials) => (
-                format!(
-                    "\n    certificate-authority-data: {}",
-                    STANDARD.encode(credentials.ca())
-                ),
-                format!("{{token: {}}}", credentials.token()),
+        let credentials = self.shared.credentials.as_ref();
+        self.kubeconfig_of(credentials.map(Credentials::token))
+    }
+
+    /// The same for whoever has a token of [`Config::rbac`].
+    pub fn kubeconfig_with(&self, token: &str) -> String {
+        self.kubeconfig_of(Some(token))
+    }
+
+    fn kubeconfig_of(&self, token: Option<&str>) -> String {
+        let ca = match &self.shared.credentials {
+            Some(credentials) => format!(
+                "\n    certificate-authority-data: {}",
+                STANDARD.encode(credentials.ca())
             ),
-            None => (String::new(), "{}".to_owned()),
+            None => String::new(),
+        };
+        let user = match token {
+            Some(token) => format!("{{token: {token:?}}}"),
+            None => "{}".to_owned(),
         };
         format!(
             "apiVersion: v1
@@ -209,12 +220,6 @@ current-context: mock
 ",
             self.url()
         )
-    }
-
-    /// The same for whoever has a token of [`Config::rbac`].
-    pub fn kubeconfig_with(&self, token: &str) -> String {
-        self.kubeconfig()
-            .replace("  user: {}\n", &format!("  user: {{token: {token:?}}}\n"))
     }
 
     /// Orders faults of this server.

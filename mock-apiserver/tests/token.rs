@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::Node;
 use kube::api::{Api, ListParams, WatchEvent};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config as ClientConfig};
-use ndra_mock_apiserver::{Access, ApiServer, Config};
+use ndra_mock_apiserver::{Access, ApiServer, Config, Rbac, User};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -27,7 +27,11 @@ async fn guarded() -> ApiServer {
 }
 
 async fn config(server: &ApiServer) -> ClientConfig {
-    let kubeconfig = Kubeconfig::from_yaml(&server.kubeconfig()).unwrap();
+    config_of(&server.kubeconfig()).await
+}
+
+async fn config_of(kubeconfig: &str) -> ClientConfig {
+    let kubeconfig = Kubeconfig::from_yaml(kubeconfig).unwrap();
     ClientConfig::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
         .await
         .unwrap()
@@ -68,6 +72,32 @@ async fn its_kubeconfig_leads_in() {
             .len(),
         1
     );
+    server.stop().await;
+}
+
+/// A driver that is held to its role beside a Multus that has the server's own token.
+#[tokio::test]
+async fn who_is_held_to_roles_has_a_token_of_its_own() {
+    ndra_core::kube::install_crypto();
+    let user = User::service_account("kube-system", "driver", Some("n"));
+    let server = ApiServer::start(Config {
+        access: Access::Token,
+        controllers: false,
+        rbac: Rbac::new(&[]).unwrap().with_user("own", user),
+        ..Config::default()
+    })
+    .await
+    .unwrap();
+    let said = refused(config_of(&server.kubeconfig_with("own")).await).await;
+    assert!(
+        said.starts_with("403 Forbidden: nodes is forbidden:"),
+        "{said}"
+    );
+    let stranger = config_of(&server.kubeconfig_with("other")).await;
+    assert_eq!(refused(stranger).await, "401 Unauthorized: Unauthorized");
+    let all = nodes(config(&server).await);
+    let all = all.list(&ListParams::default()).await.unwrap();
+    assert!(all.items.is_empty());
     server.stop().await;
 }
 
