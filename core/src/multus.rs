@@ -166,6 +166,7 @@ impl Multus {
                 text: String::from_utf8_lossy(&body).into_owned(),
             }),
             Err(http::Failure::Unreachable(error)) => Err(MultusError::Unreachable(error)),
+            Err(http::Failure::Closed) => Err(MultusError::Closed { attempt }),
             Err(http::Failure::Broken(reason)) => Err(MultusError::Unreadable { attempt, reason }),
         }
     }

@@ -317,7 +317,7 @@ async fn a_daemon_that_hangs_can_be_stopped() {
     assert!(
         matches!(
             error,
-            MultusError::Unreadable { .. } | MultusError::Refused { status: 500, .. }
+            MultusError::Closed { .. } | MultusError::Refused { status: 500, .. }
         ),
         "{error:?}"
     );

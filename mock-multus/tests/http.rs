@@ -170,7 +170,7 @@ async fn answered(bytes: Vec<u8>) -> String {
 }
 
 #[tokio::test]
-async fn unreadable_answers_are_told_apart() {
+async fn answers_that_break_off_or_say_nothing_are_told_apart() {
     let ok = |body: &str| {
         format!(
             "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
@@ -183,8 +183,8 @@ async fn unreadable_answers_are_told_apart() {
     insta::assert_snapshot!(answered(ok("{}")).await, @"Multus answered ADD of net1 for pod default/web on network `m` with something unreadable: missing field `Result` at line 1 column 2: is the socket that of a thick Multus 4 daemon?");
     insta::assert_snapshot!(answered(ok(r#"{"Result":{"cniVersion":"9.9.9"}}"#)).await, @"Multus answered ADD of net1 for pod default/web on network `m` with something unreadable: the CNI result has cniVersion `9.9.9`, spoken are 0.3.0, 0.3.1, 0.4.0, 1.0.0, 1.1.0: is the socket that of a thick Multus 4 daemon?");
     insta::assert_snapshot!(answered(ok(&" ".repeat(2 * 1024 * 1024))).await, @"Multus answered ADD of net1 for pod default/web on network `m` with something unreadable: it is longer than 1048576 bytes: is the socket that of a thick Multus 4 daemon?");
-    insta::assert_snapshot!(answered(Vec::new()).await, @"Multus answered ADD of net1 for pod default/web on network `m` with something unreadable: connection closed before message completed: is the socket that of a thick Multus 4 daemon?");
+    insta::assert_snapshot!(answered(Vec::new()).await, @"Multus closed the connection before it answered ADD of net1 for pod default/web on network `m`: its daemon was ended, or failed over the request and says so in its log on this node; the driver undoes what was begun as soon as Multus answers, and the next start of the container makes the interface");
     insta::assert_snapshot!(answered(b"SSH-2.0-x\r\n".to_vec()).await, @"Multus answered ADD of net1 for pod default/web on network `m` with something unreadable: invalid HTTP version parsed: is the socket that of a thick Multus 4 daemon?");
-    insta::assert_snapshot!(answered(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{".to_vec()).await, @"Multus answered ADD of net1 for pod default/web on network `m` with something unreadable: end of file before message length reached: is the socket that of a thick Multus 4 daemon?");
+    insta::assert_snapshot!(answered(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{".to_vec()).await, @"Multus closed the connection before it answered ADD of net1 for pod default/web on network `m`: its daemon was ended, or failed over the request and says so in its log on this node; the driver undoes what was begun as soon as Multus answers, and the next start of the container makes the interface");
     insta::assert_snapshot!(answered(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n".to_vec()).await, @"Multus refused ADD of net1 for pod default/web on network `m`: status 400, without a reason: see the log of its daemon on this node");
 }

@@ -197,8 +197,8 @@ async fn killed_during_an_add_it_leaves_nothing(bed: &Bed) {
     };
     let (added, ()) = tokio::join!(add, kill);
     let error = added.unwrap_err();
-    assert!(matches!(error, MultusError::Unreadable { .. }), "{error:?}");
-    insta::assert_snapshot!(error, @"Multus answered ADD of net1 for pod killed/web on network `m` with something unreadable: connection closed before message completed: is the socket that of a thick Multus 4 daemon?");
+    assert!(matches!(error, MultusError::Closed { .. }), "{error:?}");
+    insta::assert_snapshot!(error, @"Multus closed the connection before it answered ADD of net1 for pod killed/web on network `m`: its daemon was ended, or failed over the request and says so in its log on this node; the driver undoes what was begun as soon as Multus answers, and the next start of the container makes the interface");
 
     // Its socket is there, and nobody listens.
     assert!(side.socket.exists());

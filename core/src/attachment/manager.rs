@@ -165,6 +165,7 @@ impl Manager {
         deadline: Instant,
     ) -> Result<(), AttachError> {
         for (index, attachment) in claim.attachments.iter().enumerate() {
+            let mut lost = false;
             match &attachment.state {
                 State::Attached { place, .. } if place.sandbox == sandbox.id => {
                     // An earlier call may have died before it told.
@@ -173,11 +174,15 @@ impl Manager {
                 }
                 State::Planned => {}
                 State::Attached { .. } | State::Attaching { .. } => {
+                    lost = attachment
+                        .state
+                        .place()
+                        .is_some_and(|place| place.sandbox == sandbox.id);
                     self.clear(claim, attachment, index, sandbox, deadline)
                         .await?;
                 }
             }
-            self.add(claim, index, sandbox, deadline).await?;
+            self.add(claim, index, sandbox, lost, deadline).await?;
         }
         // "Done" is only what the disk knows, also when another call wrote it.
         self.0.store.flush().await?;
@@ -307,11 +312,14 @@ impl Manager {
         Ok(())
     }
 
+    /// `lost` says that an earlier ADD in this sandbox had no known end: its plugin may go on
+    /// although nobody waits for it, and makes the interface after it was cleared away.
     async fn add(
         &self,
         claim: &PreparedClaim,
         index: usize,
         sandbox: &Sandbox,
+        lost: bool,
         deadline: Instant,
     ) -> Result<(), AttachError> {
         let uid = &claim.claim.uid;
@@ -359,7 +367,10 @@ impl Manager {
             }
             Err(source) => source,
         };
-        let debris = source.debris(&plan);
+        let debris = match source.debris(&plan) {
+            Debris::None if lost && source.is_taken() => Debris::Pending,
+            debris => debris,
+        };
         let cleared = debris == Debris::None || {
             // The record says that something may be there until a DEL has gone through.
             let orphan = Orphan::attaching(&claim.claim, &plan, &place);

@@ -57,22 +57,33 @@ pub enum Debris {
 }
 
 impl NetworkError {
+    /// Whether Multus, which looks before it runs a plugin, found an interface of that name.
+    pub fn is_taken(&self) -> bool {
+        match self {
+            Self::Multus(refused) => {
+                let reason = refused.reason().unwrap_or_default();
+                reason.contains("validateIfName:")
+            }
+            Self::Direct(_) | Self::Both { .. } => false,
+        }
+    }
+
     /// What an ADD of `plan` that failed so may have left.
     pub fn debris(&self, plan: &AttachmentPlan) -> Debris {
         // Of several plugins an earlier one may have run.
         let alone = plan.network.plugins.len() == 1;
         match self {
             Self::Multus(MultusError::Unreachable(_) | MultusError::Invalid(_)) => Debris::None,
-            Self::Multus(MultusError::TimedOut { .. } | MultusError::Unreadable { .. }) => {
-                Debris::Pending
-            }
+            Self::Multus(
+                MultusError::TimedOut { .. }
+                | MultusError::Closed { .. }
+                | MultusError::Unreadable { .. },
+            ) => Debris::Pending,
             Self::Multus(refused) => {
                 let reason = refused.reason().unwrap_or_default();
-                // Multus looks before it runs a plugin. The interface that is there is
-                // somebody else's: a DEL would take it away.
-                let taken = reason.contains("validateIfName:");
                 let missing = alone && reason.contains("failed to find plugin");
-                if taken || missing {
+                // The interface that is there is somebody else's: a DEL would take it away.
+                if self.is_taken() || missing {
                     Debris::None
                 } else {
                     Debris::Some

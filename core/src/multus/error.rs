@@ -39,6 +39,24 @@ impl Attempt {
             pod: format!("{}/{}", pod.namespace, pod.name),
         }
     }
+
+    /// What happens after it was lost.
+    fn next(&self) -> &'static str {
+        match self {
+            Self::Delegate {
+                command: Command::Add,
+                ..
+            } => {
+                "; the driver undoes what was begun as soon as Multus answers, and the next start \
+                 of the container makes the interface"
+            }
+            Self::Delegate {
+                command: Command::Del,
+                ..
+            } => "; the driver sends DEL again",
+            Self::Delegate { .. } | Self::Probe(_) => "",
+        }
+    }
 }
 
 impl fmt::Display for Attempt {
@@ -88,7 +106,18 @@ pub enum MultusError {
         /// The whole answer.
         text: String,
     },
-    /// The answer broke off or is not what the API promises: what was done is unknown.
+    /// The connection ended before the answer did, as when the daemon is killed: what was
+    /// done is unknown, and a plugin may still be at work without the daemon.
+    #[error(
+        "Multus closed the connection before it answered {attempt}: its daemon was ended, or \
+         failed over the request and says so in its log on this node{}",
+        attempt.next()
+    )]
+    Closed {
+        /// What was asked.
+        attempt: Box<Attempt>,
+    },
+    /// The answer is not what the API promises: what was done is unknown.
     #[error(
         "Multus answered {attempt} with something unreadable: {reason}: is the socket that of a thick Multus 4 daemon?"
     )]

@@ -1,5 +1,7 @@
 //! One HTTP/1.1 exchange over a unix socket, with a bounded answer and no connection kept.
 
+use std::error::Error;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use bytes::Bytes;
@@ -17,8 +19,35 @@ pub(super) const MAX_ANSWER: usize = 1024 * 1024;
 pub(super) enum Failure {
     /// No connection.
     Unreachable(SocketError),
-    /// A connection, but no whole answer.
+    /// A connection that ended before the answer did.
+    Closed,
+    /// An answer that is none.
     Broken(String),
+}
+
+impl Failure {
+    fn of(error: &(dyn Error + 'static)) -> Self {
+        let mut cause = Some(error);
+        let mut closed = false;
+        while let Some(error) = cause {
+            closed |= is_end(error);
+            cause = error.source();
+        }
+        match closed {
+            true => Self::Closed,
+            false => Self::Broken(root_cause(error)),
+        }
+    }
+}
+
+fn is_end(error: &(dyn Error + 'static)) -> bool {
+    let hyper = error.downcast_ref::<hyper::Error>();
+    let io = error.downcast_ref::<io::Error>().map(io::Error::kind);
+    hyper.is_some_and(hyper::Error::is_incomplete_message)
+        || matches!(
+            io,
+            Some(ErrorKind::BrokenPipe | ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof)
+        )
 }
 
 pub(super) async fn exchange(
@@ -35,10 +64,9 @@ pub(super) async fn exchange(
             usually: "the Multus daemon (thick plugin)".into(),
         })
     })?;
-    let broken = |error: &hyper::Error| Failure::Broken(root_cause(error));
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
-        .map_err(|e| broken(&e))?;
+        .map_err(|e| Failure::of(&e))?;
     let request = Request::builder()
         .method(method)
         .uri(uri)
@@ -49,7 +77,10 @@ pub(super) async fn exchange(
         .body(Full::new(body))
         .map_err(|e| Failure::Broken(e.to_string()))?;
     let talk = async {
-        let answer = sender.send_request(request).await.map_err(|e| broken(&e))?;
+        let answer = sender
+            .send_request(request)
+            .await
+            .map_err(|e| Failure::of(&e))?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
         match body {
@@ -57,7 +88,7 @@ pub(super) async fn exchange(
             Err(error) if error.is::<LengthLimitError>() => Err(Failure::Broken(format!(
                 "it is longer than {MAX_ANSWER} bytes"
             ))),
-            Err(error) => Err(Failure::Broken(root_cause(&*error))),
+            Err(error) => Err(Failure::of(&*error)),
         }
     };
     tokio::pin!(talk, connection);

@@ -18,6 +18,7 @@ use ndra_core::event::{Phase, Recorder, Step};
 use ndra_core::gate::Gate;
 use ndra_core::kube::claims::{ClaimApi, ClaimReader};
 use ndra_core::kube::{EventPoster, StatusConfig, StatusWriter};
+use ndra_core::multus::Multus;
 use ndra_core::socket;
 use ndra_core::tasks::Tasks;
 use ndra_core::wire::cri::runtime_service_server::{RuntimeService, RuntimeServiceServer};
@@ -74,6 +75,19 @@ fi
     dir
 }
 
+/// Through Multus where a daemon listens in the directory, else without.
+fn network(dir: &Path) -> Network {
+    let direct = Executor::new(vec![dir.join("bin")], dir.join("cache"));
+    let socket = dir.join("multus.sock");
+    match socket.exists() {
+        true => Network::Multus {
+            multus: Multus::new(socket),
+            direct,
+        },
+        false => Network::Direct(direct),
+    }
+}
+
 impl World {
     pub async fn new() -> Self {
         Self::at(dir(), "boot-1").await
@@ -126,7 +140,7 @@ impl World {
             .await
             .unwrap(),
             Cri::new(&path.join("cri.sock"), Duration::from_secs(5)).unwrap(),
-            Network::Direct(Executor::new(vec![path.join("bin")], path.join("cache"))),
+            network(path),
             claims.clone(),
             status.clone(),
             events.clone(),
