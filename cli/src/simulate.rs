@@ -36,7 +36,8 @@ use serde::Deserialize;
 use crate::failure::Failure;
 use crate::scenario::{SHIPPED, Scenario};
 use crate::{driver, duration};
-pub(crate) use lane::NetworkKind;
+pub(crate) use ground::Ground;
+use lane::{MultusKind, NetworkKind};
 
 /// Run pods through their whole life on this machine, and show every step.
 ///
@@ -72,13 +73,18 @@ pub(crate) struct Args {
     /// `scripts/real-runtime up` starts one. Needs root.
     #[arg(long, value_name = "SOCKET", value_parser = driver::socket, conflicts_with_all = ["cri_flavor", "watch", "netns"])]
     cri: Option<PathBuf>,
+    /// Who answers the driver when it asks for interfaces: the mock, or the real thick daemon,
+    /// `multus-daemon` of Multus 4.3 or newer, by its path or by its name on PATH. It runs
+    /// real CNI plugins against the mock API server.
+    #[arg(long, default_value = "played", value_name = "played|PROGRAM")]
+    multus: PathBuf,
     /// Where pods' network namespaces are.
     #[arg(long, value_enum, default_value_t = Netns::Auto, value_name = "KIND")]
     netns: Netns,
     /// Who makes interfaces. Without it, the kernel where namespaces are real, else nobody.
     #[arg(long, value_enum, value_name = "BACKEND")]
     cni: Option<Cni>,
-    /// Directories with CNI plugins, for `--cni exec`.
+    /// Directories with CNI plugins, for `--cni exec` and the real Multus.
     #[arg(
         long,
         env = "CNI_PATH",
@@ -184,20 +190,23 @@ impl fmt::Display for KubeletApi {
 }
 
 /// Where this process takes a run, before it starts a thread.
-pub(crate) fn enter(args: &Args) -> Result<NetworkKind, Failure> {
+pub(crate) fn enter(args: &Args) -> Result<Ground, Failure> {
     if args.list_scenarios {
-        return Ok(NetworkKind::Record);
+        return Ok(Ground {
+            network: NetworkKind::Record,
+            multus: MultusKind::Played,
+        });
     }
     ground::enter(args)
 }
 
 /// Runs what the command line asks for.
-pub(crate) async fn run(args: Args, network: NetworkKind) -> Result<ExitCode, Failure> {
+pub(crate) async fn run(args: Args, ground: Ground) -> Result<ExitCode, Failure> {
     if args.list_scenarios {
         list_scenarios()?;
         return Ok(ExitCode::SUCCESS);
     }
-    run::run(args, network).await
+    run::run(args, ground).await
 }
 
 fn list_scenarios() -> Result<(), Failure> {

@@ -77,6 +77,32 @@ fn with(parameters: &str) -> String {
 }
 
 #[test]
+fn a_multus_that_cannot_be_run() {
+    let refused = |args: &[&str]| refused(&[&["simulate"], args].concat(), "");
+    insta::assert_snapshot!(refused(&["--multus", "no-such-daemon"]), @r"
+      × --multus no-such-daemon: no such program on PATH
+      help: name the thick daemon, multus-daemon of Multus 4.3 or newer, by its
+            path; `scripts/real-tools multus` installs it, and `--multus played`
+            does without
+    ");
+    insta::assert_snapshot!(refused(&["--multus", "./binary"]), @r"
+      × --multus ./binary: is not a program that can be run
+      help: name the thick daemon, multus-daemon of Multus 4.3 or newer, by its
+            path; `scripts/real-tools multus` installs it, and `--multus played`
+            does without
+    ");
+    // Anything that can be run.
+    insta::assert_snapshot!(refused(&["--multus", "true", "--cni", "kernel"]), @r"
+      × --cni: the real Multus runs real CNI plugins
+      help: leave --cni out, or --multus
+    ");
+    insta::assert_snapshot!(refused(&["--multus", "true", "--netns", "virtual"]), @r"
+      × --cni: the kernel's links live in real network namespaces
+      help: leave --netns virtual out
+    ");
+}
+
+#[test]
 fn files() {
     insta::assert_snapshot!(refused(&["simulate", "gone.yaml"], ""), @r"
     × gone.yaml: cannot be read: No such file or directory

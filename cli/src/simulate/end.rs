@@ -1,6 +1,7 @@
 //! The end of a run: everything is torn down, and what is left is counted.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ndra_core::attachment::record;
 use ndra_core::event::{Event, Phase, Step};
@@ -17,6 +18,10 @@ use crate::report::Check;
 const INTERFACES: &str = "interfaces";
 const ADDRESSES: &str = "addresses";
 const RECORDS: &str = "driver records";
+/// Longer than a person waits for the kubelet's deletion of slices.
+const LONG: Duration = Duration::from_secs(1);
+
+const RESULTS: &str = "CNI results";
 
 /// How often the driver may fail to release an interface after the last pod's end.
 const HOPELESS: usize = 4;
@@ -54,7 +59,7 @@ pub(crate) async fn end(mut world: World) -> Result<Ended, Failure> {
             let left = checks.iter().filter(|check| !check.left.is_empty());
             let left: Vec<&str> = left.map(|check| check.what).collect();
             // What could not be released again and again will not be.
-            let network = |what: &&str| [INTERFACES, ADDRESSES, RECORDS].contains(what);
+            let network = |what: &&str| [INTERFACES, ADDRESSES, RECORDS, RESULTS].contains(what);
             let hopeless = left.contains(&RECORDS)
                 && left.iter().all(network)
                 && tries(&seen.flow[before..]) >= HOPELESS;
@@ -69,7 +74,11 @@ pub(crate) async fn end(mut world: World) -> Result<Ended, Failure> {
     let mut checks = world.board.look(|seen| at_rest(&world, seen));
     let facts = judge::facts(&world);
     failures.extend(world.stop_driver(super::world::Stop::Term).await.err());
-    // The slices are the kubelet's to delete: it does so when the driver stays away.
+    // The slices are the kubelet's to delete: it does so when the driver stays away, and for
+    // every driver when it starts. A long wait shows nothing more.
+    if world.options.slice_wipe > LONG {
+        world.restart_kubelet().await?;
+    }
     let gone = |seen: &Seen| seen.objects(&kind::SLICE).next().is_none().then_some(());
     world.board.until(limit, gone).await;
     checks.push(Check {
@@ -143,7 +152,7 @@ fn at_rest(world: &World, seen: &Seen) -> Vec<Check> {
     let network = &world.network;
     let record = record::load(&world.work.at("state"), DRIVER);
     let check = |what, left| Check { what, left };
-    vec![
+    let mut checks = vec![
         check("CDI specs", files(&world.runtime.cdi_dir(&world.work))),
         check(
             INTERFACES,
@@ -200,14 +209,19 @@ fn at_rest(world: &World, seen: &Seen) -> Vec<Check> {
                 .map(|(key, _)| key.clone())
                 .collect(),
         ),
-    ]
+    ];
+    if !network.plugin_path().is_empty() {
+        checks.push(check(RESULTS, network.cached()));
+    }
+    checks
 }
 
 /// Sockets of parts that have all been stopped.
 fn sockets(work: &WorkDir) -> Vec<String> {
     use std::os::unix::fs::FileTypeExt;
     let mut found = Vec::new();
-    let directories: [PathBuf; 3] = [work.at("run"), work.at("reg"), work.at("plugin")];
+    let directories: [PathBuf; 4] =
+        ["run", "reg", "plugin", "multus/run"].map(|name| work.at(name));
     for directory in directories {
         for name in files(&directory) {
             let is_socket =

@@ -1,11 +1,11 @@
 //! Where a run takes place: in namespaces of its own, or where nothing of the kernel is
 //! needed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ndra_netns::Mount;
 
-use super::lane::NetworkKind;
+use super::lane::{MultusKind, NetworkKind};
 use super::{Args, Cni, Netns, home};
 use crate::failure::Failure;
 use crate::problem::{Place, Problem};
@@ -16,20 +16,57 @@ pub(super) const ADDRESSES: &str = "/var/lib/cni";
 /// Where plugins look for what the administrator of a host allows them.
 const SETTINGS: &str = "/etc/cni";
 
-/// Moves this process to where the run takes place, and says who makes interfaces there. To
-/// be called before any thread is started.
-pub(super) fn enter(args: &Args) -> Result<NetworkKind, Failure> {
-    let plugins = || NetworkKind::Exec(std::env::split_paths(&args.cni_path).collect());
-    if let Some(socket) = &args.cri {
-        // The runtime's namespaces are those of its node.
-        home::enter(socket)?;
-        return Ok(match args.cni {
-            None | Some(Cni::Kernel) => NetworkKind::Kernel,
-            Some(Cni::Exec) => plugins(),
-            Some(Cni::Record) => NetworkKind::Record,
-        });
+/// What was settled before the first thread was started.
+#[derive(Debug)]
+pub(crate) struct Ground {
+    pub(super) network: NetworkKind,
+    pub(super) multus: MultusKind,
+}
+
+/// Moves this process to where the run takes place, and says who answers the driver and who
+/// makes interfaces there. To be called before any thread is started.
+pub(super) fn enter(args: &Args) -> Result<Ground, Failure> {
+    let multus = MultusKind::find(&args.multus)?;
+    let cni = match (&multus, args.cni) {
+        (MultusKind::Real(_), None) => Some(Cni::Exec),
+        (MultusKind::Real(_), Some(Cni::Kernel | Cni::Record)) => {
+            let mend = "leave --cni out, or --multus";
+            let what = "the real Multus runs real CNI plugins";
+            return Err(Problem::new(Place::file("--cni"), what, mend).into());
+        }
+        (_, wanted) => wanted,
+    };
+    let network = match &args.cri {
+        Some(socket) => beside(socket, cni, &args.cni_path)?,
+        None => apart(args, cni, &multus)?,
+    };
+    Ok(Ground { network, multus })
+}
+
+fn plugins(path: &std::ffi::OsStr) -> Vec<PathBuf> {
+    std::env::split_paths(path).collect()
+}
+
+/// Where a real runtime lives: its namespaces are those of its node.
+fn beside(socket: &Path, cni: Option<Cni>, path: &std::ffi::OsStr) -> Result<NetworkKind, Failure> {
+    let network = match cni {
+        None | Some(Cni::Kernel) => NetworkKind::Kernel,
+        Some(Cni::Exec) => NetworkKind::Exec(plugins(path)),
+        Some(Cni::Record) => NetworkKind::Record,
+    };
+    if !home::enter(socket)? {
+        return Ok(network);
     }
-    let wanted = match (args.netns, args.cni) {
+    if let NetworkKind::Exec(path) = &network {
+        // Addresses of other runs and of the runtime's own network are kept out of sight.
+        home::aside(socket, &own_files(path)?)?;
+    }
+    Ok(network)
+}
+
+/// In namespaces of its own, where that is wanted or can be had.
+fn apart(args: &Args, cni: Option<Cni>, multus: &MultusKind) -> Result<NetworkKind, Failure> {
+    let wanted = match (args.netns, cni) {
         (Netns::Virtual, None | Some(Cni::Record)) | (Netns::Auto, Some(Cni::Record)) => {
             return Ok(NetworkKind::Record);
         }
@@ -42,16 +79,17 @@ pub(super) fn enter(args: &Args) -> Result<NetworkKind, Failure> {
             ));
         }
         (_, None | Some(Cni::Kernel)) => NetworkKind::Kernel,
-        (_, Some(Cni::Exec)) => plugins(),
+        (_, Some(Cni::Exec)) => NetworkKind::Exec(plugins(&args.cni_path)),
     };
     if args.netns == Netns::Auto
         && let Err(why) = ndra_netns::probe()
     {
-        if args.cni.is_some() {
-            return Err(Failure::run(
-                why.to_string(),
-                "leave --cni out to play the network",
-            ));
+        if cni.is_some() {
+            let mend = match multus {
+                MultusKind::Played => "leave --cni out to play the network",
+                MultusKind::Real(_) => "leave --multus out to play Multus and the network",
+            };
+            return Err(Failure::run(why.to_string(), mend));
         }
         eprintln!("the pods' network is played: {why}");
         return Ok(NetworkKind::Record);
@@ -60,7 +98,12 @@ pub(super) fn enter(args: &Args) -> Result<NetworkKind, Failure> {
         NetworkKind::Exec(path) => own_files(path)?,
         _ => Vec::new(),
     };
-    ndra_netns::isolate(&mounts).map_err(|why| {
+    let moved = ndra_netns::isolate(&mounts).and_then(|()| match multus {
+        MultusKind::Played => Ok(()),
+        // It has mounts of its own, and must see pods' namespaces all the same.
+        MultusKind::Real(_) => ndra_netns::share(),
+    });
+    moved.map_err(|why| {
         Failure::run(
             why.to_string(),
             "--netns virtual needs nothing of the system",
@@ -75,7 +118,7 @@ fn refused(mend: &str) -> Failure {
 }
 
 /// Real plugins write where only this run sees it.
-fn own_files(path: &[std::path::PathBuf]) -> Result<Vec<Mount>, Failure> {
+fn own_files(path: &[PathBuf]) -> Result<Vec<Mount>, Failure> {
     if !path.iter().any(|dir| dir.is_dir()) {
         let shown: Vec<_> = path.iter().map(|dir| dir.display().to_string()).collect();
         return Err(Problem::new(

@@ -1,10 +1,13 @@
 //! What of the node is real in a run, and what is played: chosen once, before anything
 //! starts.
 
-use std::path::PathBuf;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
 use super::Flavor;
 use super::parts::Endpoint;
+use crate::problem::{Place, Problem};
 
 /// One choice for every part of the node that comes in more than one kind.
 #[derive(Clone, Debug)]
@@ -24,10 +27,49 @@ pub(crate) enum RuntimeKind {
 }
 
 /// Who answers the delegate API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum MultusKind {
     /// The mock.
     Played,
+    /// The real thick daemon, which is this program.
+    Real(PathBuf),
+}
+
+/// The word for the mock.
+const PLAYED: &str = "played";
+
+impl MultusKind {
+    /// What `--multus` asks for. A bare name is looked up on PATH.
+    pub(crate) fn find(wanted: &Path) -> Result<Self, Problem> {
+        if wanted == Path::new(PLAYED) {
+            return Ok(Self::Played);
+        }
+        let bare = !wanted.as_os_str().as_encoded_bytes().contains(&b'/');
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let found = match bare {
+            true => std::env::split_paths(&path)
+                .map(|directory| directory.join(wanted))
+                .find(|file| is_program(file)),
+            false => Some(wanted.to_owned()).filter(|file| is_program(file)),
+        };
+        let found = found.and_then(|file| file.canonicalize().ok());
+        found.map(Self::Real).ok_or_else(|| {
+            let what = match bare {
+                true => "no such program on PATH",
+                false => "is not a program that can be run",
+            };
+            Problem::new(
+                Place::file(format!("--multus {}", wanted.display())),
+                what,
+                "name the thick daemon, multus-daemon of Multus 4.3 or newer, by its path; \
+                 `scripts/real-tools multus` installs it, and `--multus played` does without",
+            )
+        })
+    }
+}
+
+fn is_program(file: &Path) -> bool {
+    fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
 /// Who makes interfaces, and in which network namespaces.
@@ -49,24 +91,6 @@ impl NetworkKind {
 }
 
 impl Lane {
-    /// Runtime and Multus played.
-    pub(crate) fn played(flavor: Flavor, network: NetworkKind) -> Self {
-        Self {
-            runtime: RuntimeKind::Played(flavor),
-            multus: MultusKind::Played,
-            network,
-        }
-    }
-
-    /// A real runtime, and Multus played.
-    pub(crate) fn found(endpoint: Endpoint, network: NetworkKind) -> Self {
-        Self {
-            runtime: RuntimeKind::Found(Box::new(endpoint)),
-            multus: MultusKind::Played,
-            network,
-        }
-    }
-
     /// For the head of a report: the runtime, then Multus with its network.
     pub(crate) fn words(&self) -> [String; 2] {
         let runtime = match &self.runtime {
@@ -80,6 +104,7 @@ impl Lane {
         };
         let multus = match self.multus {
             MultusKind::Played => format!("Multus ({network})"),
+            MultusKind::Real(_) => format!("real Multus ({network})"),
         };
         [runtime, multus]
     }

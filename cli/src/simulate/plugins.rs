@@ -148,6 +148,6 @@ pub(crate) async fn ask(socket: &Path, call: &Call) -> std::io::Result<Answer> {
 }
 
 /// For a POSIX shell.
-fn quoted(path: &Path) -> String {
+pub(crate) fn quoted(path: &Path) -> String {
     format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
 }

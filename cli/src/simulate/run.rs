@@ -11,8 +11,9 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::board::Board;
+use super::ground::Ground;
 use super::inside::Inside;
-use super::lane::{Lane, NetworkKind, RuntimeKind};
+use super::lane::{Lane, RuntimeKind};
 use super::parts::Endpoint;
 use super::show::{Layout, Show};
 use super::stage::{Stage, Stuck};
@@ -138,7 +139,7 @@ impl Plan {
     fn options(
         &self,
         args: &Args,
-        network: NetworkKind,
+        ground: Ground,
         found: Option<Endpoint>,
     ) -> Result<Options, Failure> {
         let wanted = found.as_ref().map(Endpoint::flavor).or(args.cri_flavor);
@@ -157,9 +158,13 @@ impl Plan {
             ),
         };
         Ok(Options {
-            lane: match found {
-                Some(endpoint) => Lane::found(endpoint, network),
-                None => Lane::played(flavor, network),
+            lane: Lane {
+                runtime: match found {
+                    Some(endpoint) => RuntimeKind::Found(Box::new(endpoint)),
+                    None => RuntimeKind::Played(flavor),
+                },
+                multus: ground.multus,
+                network: ground.network,
             },
             kubelet_api,
             rbac: args.rbac.as_deref().map(rights::read).transpose()?,
@@ -219,7 +224,7 @@ fn devices(object: &Object) -> usize {
 }
 
 /// Runs what the command line asks for and says what came of it.
-pub(super) async fn run(args: Args, network: NetworkKind) -> Result<ExitCode, Failure> {
+pub(super) async fn run(args: Args, ground: Ground) -> Result<ExitCode, Failure> {
     if args.watch {
         watch::check_terminal()?;
     }
@@ -228,7 +233,7 @@ pub(super) async fn run(args: Args, network: NetworkKind) -> Result<ExitCode, Fa
         Some(socket) => Some(Endpoint::find(socket).await?),
         None => None,
     };
-    let options = plan.options(&args, network, found.clone())?;
+    let options = plan.options(&args, ground, found.clone())?;
     let rbac = options.rbac.clone();
     if args.watch {
         return watched(&args, plan, options, found).await;

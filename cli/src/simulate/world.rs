@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kube::api::{Api, DeleteParams, DynamicObject, PostParams, Preconditions};
+use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::Status;
 use ndra_core::event::Recorder;
 use ndra_core::gate::{Gate, GateKeeper};
-use ndra_mock_apiserver::{ApiServer, Rbac};
+use ndra_mock_apiserver::{Access, ApiServer, Rbac};
 use ndra_mock_cri::Namespaces;
 use ndra_mock_kubelet::{Kubelet, PluginStatus};
 use serde_json::{Value, json};
@@ -16,8 +17,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::KubeletApi;
 use super::board::Board;
-use super::lane::Lane;
-use super::parts::{Network, NodeMultus, NodeRuntime, Setting, part};
+use super::lane::{Lane, MultusKind};
+use super::parts::{Cluster, Network, NodeMultus, NodeRuntime, Setting, part};
 use super::plugins::Plugins;
 use super::process::DriverProcess;
 use super::rights;
@@ -95,10 +96,15 @@ impl World {
         let files = Box::new(board.watch_files(work.path())?);
         let api = ApiServer::start(ndra_mock_apiserver::Config {
             rbac: options.rbac.clone().unwrap_or_default(),
+            access: match options.lane.multus {
+                MultusKind::Played => Access::Open,
+                // A client in a pod knows no other.
+                MultusKind::Real(_) => Access::Token,
+            },
             ..ndra_mock_apiserver::Config::default()
         })
         .await
-        .map_err(part("API server"))?;
+        .map_err(part("mock API server"))?;
         // Only the driver reads it.
         let kubeconfig = match options.rbac {
             Some(_) => api.kubeconfig_with(rights::TOKEN),
@@ -106,7 +112,7 @@ impl World {
         };
         std::fs::write(work.kubeconfig(), kubeconfig)
             .map_err(|error| Failure::run(format!("cannot write the kubeconfig: {error}"), ""))?;
-        let client = client(&api)?;
+        let client = client(&api).await?;
         let (gate, gates) = if options.gated {
             let (gate, keeper) = Gate::pair();
             (gate, Some(keeper))
@@ -132,7 +138,11 @@ impl World {
             },
         )
         .await?;
-        let multus = NodeMultus::start(options.lane.multus, &work, &client, &network).await?;
+        let cluster = Cluster {
+            api: &api,
+            client: &client,
+        };
+        let multus = NodeMultus::start(&options.lane, &work, cluster, &network).await?;
         let followers = board.follow(&client);
         let mut world = Self {
             options,
@@ -287,9 +297,11 @@ impl World {
             "--hook-timeout=8s",
             "--hook-kill-after=9s",
             "--cni-timeout=7s",
-            match self.network.real() {
-                true => "--release-timeout=3s",
-                false => "--release-timeout=400ms",
+            match (&self.options.lane.multus, self.network.real()) {
+                // It looks for a pod that is gone for 2.5 s before it refuses.
+                (MultusKind::Real(_), _) => "--release-timeout=8s",
+                (MultusKind::Played, true) => "--release-timeout=3s",
+                (MultusKind::Played, false) => "--release-timeout=400ms",
             },
             "--orphan-retry=200ms",
             "--stop-timeout=5s",
@@ -340,7 +352,7 @@ impl World {
             gate: self.gate.clone(),
         })
         .await
-        .map_err(part("kubelet"))?;
+        .map_err(part("mock kubelet"))?;
         self.kubelet = Some(kubelet);
         Ok(())
     }
@@ -442,10 +454,12 @@ impl World {
     }
 }
 
-fn client(api: &ApiServer) -> Result<kube::Client, Failure> {
+async fn client(api: &ApiServer) -> Result<kube::Client, Failure> {
     let fail = |error: &dyn std::fmt::Display| {
         Failure::run(format!("cannot use the mock API server: {error}"), "")
     };
-    let uri = api.url().parse().map_err(|e| fail(&e))?;
-    kube::Client::try_from(kube::Config::new(uri)).map_err(|e| fail(&e))
+    let kubeconfig = Kubeconfig::from_yaml(&api.kubeconfig()).map_err(|e| fail(&e))?;
+    let options = KubeConfigOptions::default();
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await;
+    kube::Client::try_from(config.map_err(|e| fail(&e))?).map_err(|e| fail(&e))
 }

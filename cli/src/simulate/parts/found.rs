@@ -7,30 +7,25 @@ use std::time::Duration;
 
 use ndra_core::cri::{About, Cdi, Cri};
 use ndra_core::socket;
-use ndra_core::wire::cri::runtime_service_client::RuntimeServiceClient;
-use ndra_core::wire::cri::{
-    ContainerFilter, ContainerState, ContainerStateValue, ContainerStatusRequest, ExecSyncRequest,
-    ListContainersRequest, ListPodSandboxRequest, PodSandboxState, PodSandboxStatusRequest,
-    RemovePodSandboxRequest, StopPodSandboxRequest,
-};
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
 use tokio_util::task::AbortOnDropHandle;
-use tonic::transport::Channel;
-use tonic::{Request, Status};
 
+use super::calls::{CALL, Calls, pid};
+use super::leftovers::Leftovers;
 use super::runtime::{Sandbox, Setting};
 use crate::failure::Failure;
 use crate::problem::{Place, Problem};
 use crate::simulate::Flavor;
 use crate::simulate::hooks::Hooks;
 
-/// Deadline of a call that starts or stops nothing.
-const CALL: Duration = Duration::from_secs(5);
-/// Deadline of a call that does.
-const WORK: Duration = Duration::from_secs(30);
 /// How often the runtime is asked what there is.
 const LOOK: Duration = Duration::from_millis(50);
+/// How often a runtime is looked at after a run that was cut short, at most.
+const SWEEPS: usize = 100;
+/// How often in a row it must have nothing.
+const CLEAN: usize = 3;
+/// Time between two of these looks.
+const SWEEP: Duration = Duration::from_millis(100);
 
 /// A runtime that will do: asked before anything is started.
 #[derive(Clone, Debug)]
@@ -39,6 +34,7 @@ pub(crate) struct Endpoint {
     pub(crate) about: About,
     /// Where it looks for CDI specs last: what is there wins.
     cdi_dir: PathBuf,
+    leftovers: Leftovers,
 }
 
 impl Endpoint {
@@ -104,6 +100,7 @@ impl Endpoint {
         Ok(Self {
             socket: socket.to_owned(),
             about,
+            leftovers: Leftovers::before(&cdi_dir),
             cdi_dir,
         })
     }
@@ -125,21 +122,39 @@ impl Endpoint {
         }
     }
 
-    /// Removes what a run that was cut short left in the runtime, which had nothing before.
+    /// Removes what a run that was cut short left in the runtime, which had nothing before,
+    /// and on its node.
     pub(crate) async fn sweep(&self) {
-        let swept = async {
-            let calls = Calls::new(&self.socket)?;
-            for id in calls.sandboxes().await?.into_keys() {
-                calls.remove(&id).await?;
+        let mut left = Vec::new();
+        let mut clean = 0;
+        for _ in 0..SWEEPS {
+            left = match self.remove_sandboxes().await {
+                Ok(found) => found,
+                Err(error) => vec![error],
+            };
+            left.extend(self.leftovers.remove());
+            // What was asked for last may be made after a look that found nothing.
+            clean = if left.is_empty() { clean + 1 } else { 0 };
+            if clean == CLEAN {
+                return;
             }
-            Ok::<(), String>(())
-        };
-        if let Err(error) = swept.await {
-            eprintln!(
-                "sandboxes may be left in {}: {error}",
-                self.socket.display()
-            );
+            tokio::time::sleep(SWEEP).await;
         }
+        eprintln!(
+            "the runtime at {} may still have of this run: {}",
+            self.socket.display(),
+            left.join(", ")
+        );
+    }
+
+    /// Those that there were.
+    async fn remove_sandboxes(&self) -> Result<Vec<String>, String> {
+        let calls = Calls::new(&self.socket)?;
+        let found: Vec<String> = calls.sandboxes().await?.into_keys().collect();
+        for id in &found {
+            calls.remove(id).await?;
+        }
+        Ok(found)
     }
 }
 
@@ -299,149 +314,6 @@ fn kill(pid: i32, id: &str) -> Result<(), String> {
     kill_process(pid, Signal::KILL).map_err(|error| format!("cannot end {id}: {error}"))
 }
 
-fn pid(info: &Value) -> Result<i32, String> {
-    let pid = info.get("pid").and_then(Value::as_i64);
-    pid.and_then(|pid| i32::try_from(pid).ok())
-        .filter(|pid| *pid > 1)
-        .ok_or_else(|| "the runtime's verbose status names no process".into())
-}
-
-/// The runtime's calls, as far as a harness needs them.
-#[derive(Clone)]
-struct Calls(RuntimeServiceClient<Channel>);
-
-fn within<T>(message: T, limit: Duration) -> Request<T> {
-    let mut request = Request::new(message);
-    request.set_timeout(limit);
-    request
-}
-
-fn words(what: &'static str) -> impl Fn(Status) -> String {
-    move |status| format!("{what} failed: {}", socket::status_text(&status))
-}
-
-impl Calls {
-    fn new(socket: &Path) -> Result<Self, String> {
-        let channel = socket::channel(socket).map_err(|error| error.to_string())?;
-        Ok(Self(RuntimeServiceClient::new(channel)))
-    }
-
-    async fn sandboxes(&self) -> Result<BTreeMap<String, Sandbox>, String> {
-        let request = within(ListPodSandboxRequest { filter: None }, CALL);
-        let reply = self.0.clone().list_pod_sandbox(request).await;
-        let items = reply.map_err(words("ListPodSandbox"))?.into_inner().items;
-        let sandboxes = items.into_iter().map(|item| {
-            let pod = item.metadata.unwrap_or_default();
-            let sandbox = Sandbox {
-                id: item.id.clone(),
-                namespace: pod.namespace,
-                name: pod.name,
-                ready: item.state == i32::from(PodSandboxState::SandboxReady),
-                netns: None,
-            };
-            (item.id, sandbox)
-        });
-        Ok(sandboxes.collect())
-    }
-
-    async fn sandbox(&self, namespace: &str, pod: &str) -> Result<String, String> {
-        let all = self.sandboxes().await?;
-        let found = all
-            .into_values()
-            .find(|s| s.ready && s.namespace == namespace && s.name == pod);
-        found
-            .map(|sandbox| sandbox.id)
-            .ok_or_else(|| format!("pod {namespace}/{pod} has no sandbox that is ready"))
-    }
-
-    async fn sandbox_info(&self, id: &str) -> Result<Value, String> {
-        let message = PodSandboxStatusRequest {
-            pod_sandbox_id: id.into(),
-            verbose: true,
-        };
-        let reply = self
-            .0
-            .clone()
-            .pod_sandbox_status(within(message, CALL))
-            .await;
-        let reply = reply.map_err(words("PodSandboxStatus"))?.into_inner();
-        info(&reply.info)
-    }
-
-    /// A running container of the pod; any, where no name is given.
-    async fn container(&self, namespace: &str, pod: &str, name: &str) -> Result<String, String> {
-        let filter = ContainerFilter {
-            pod_sandbox_id: self.sandbox(namespace, pod).await?,
-            state: Some(ContainerStateValue {
-                state: ContainerState::ContainerRunning.into(),
-            }),
-            ..ContainerFilter::default()
-        };
-        let message = ListContainersRequest {
-            filter: Some(filter),
-        };
-        let reply = self.0.clone().list_containers(within(message, CALL)).await;
-        let containers = reply
-            .map_err(words("ListContainers"))?
-            .into_inner()
-            .containers;
-        let wanted = |container: &ndra_core::wire::cri::Container| {
-            name.is_empty() || container.metadata.as_ref().is_some_and(|m| m.name == name)
-        };
-        let found = containers.into_iter().find(wanted);
-        found
-            .map(|container| container.id)
-            .ok_or_else(|| format!("no container {name} of {namespace}/{pod} runs"))
-    }
-
-    async fn container_pid(&self, id: &str) -> Result<i32, String> {
-        let message = ContainerStatusRequest {
-            container_id: id.into(),
-            verbose: true,
-        };
-        let reply = self.0.clone().container_status(within(message, CALL)).await;
-        let reply = reply.map_err(words("ContainerStatus"))?.into_inner();
-        pid(&info(&reply.info)?)
-    }
-
-    async fn exec(&self, id: &str, command: &[&str]) -> Result<String, String> {
-        let message = ExecSyncRequest {
-            container_id: id.into(),
-            cmd: command.iter().map(|part| (*part).to_owned()).collect(),
-            timeout: 5,
-        };
-        let reply = self.0.clone().exec_sync(within(message, WORK)).await;
-        let reply = reply.map_err(words("ExecSync"))?.into_inner();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-        match reply.exit_code {
-            0 => Ok(text(&reply.stdout)),
-            code => Err(format!(
-                "`{}` ended with {code}: {}",
-                command.join(" "),
-                text(&reply.stderr)
-            )),
-        }
-    }
-
-    /// Stops and removes a sandbox with its containers.
-    async fn remove(&self, id: &str) -> Result<(), String> {
-        let stop = StopPodSandboxRequest {
-            pod_sandbox_id: id.into(),
-        };
-        let stopped = self.0.clone().stop_pod_sandbox(within(stop, WORK)).await;
-        stopped.map_err(words("StopPodSandbox"))?;
-        let remove = RemovePodSandboxRequest {
-            pod_sandbox_id: id.into(),
-        };
-        let removed = self
-            .0
-            .clone()
-            .remove_pod_sandbox(within(remove, WORK))
-            .await;
-        removed.map(drop).map_err(words("RemovePodSandbox"))
-    }
-}
-
 /// Hardware address and addresses out of `ip addr show NAME`; those that IPv6 links give
 /// themselves are left out.
 fn addresses(text: &str) -> Option<(String, Vec<String>)> {
@@ -462,11 +334,6 @@ fn addresses(text: &str) -> Option<(String, Vec<String>)> {
         }
     }
     Some((mac?, found))
-}
-
-fn info(info: &BTreeMap<String, String>) -> Result<Value, String> {
-    let text = info.get("info").map(String::as_str).unwrap_or_default();
-    serde_json::from_str(text).map_err(|_| "the runtime's verbose status is not JSON".into())
 }
 
 #[cfg(test)]

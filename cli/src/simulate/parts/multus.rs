@@ -3,12 +3,23 @@
 use std::path::Path;
 
 use ndra_core::cni::Command;
+use ndra_mock_apiserver::ApiServer;
 use ndra_mock_multus::{Config, Multus};
 
-use super::super::lane::MultusKind;
+use super::super::lane::{Lane, MultusKind};
 use super::super::workdir::WorkDir;
+use super::multus_daemon::Daemon;
 use super::{Network, part};
 use crate::failure::Failure;
+
+/// The cluster as Multus sees it.
+#[derive(Clone, Copy)]
+pub(crate) struct Cluster<'a> {
+    /// Whom the real one asks.
+    pub(crate) api: &'a ApiServer,
+    /// How the mock asks it.
+    pub(crate) client: &'a kube::Client,
+}
 
 /// Multus, running or not.
 pub(crate) enum NodeMultus {
@@ -17,25 +28,31 @@ pub(crate) enum NodeMultus {
         config: Box<Config>,
         running: Option<Multus>,
     },
+    /// The real daemon, in a process of its own.
+    Real(Box<Daemon>),
 }
 
 impl NodeMultus {
-    /// Starts or finds it.
+    /// Starts it.
     pub(crate) async fn start(
-        kind: MultusKind,
+        lane: &Lane,
         work: &WorkDir,
-        client: &kube::Client,
+        cluster: Cluster<'_>,
         network: &Network,
     ) -> Result<Self, Failure> {
-        let mut multus = match kind {
+        let mut multus = match &lane.multus {
             MultusKind::Played => Self::Played {
                 config: Box::new(Config {
                     state: network.state(),
                     backend: network.backend(),
-                    ..Config::new(work.socket("multus"), client.clone())
+                    ..Config::new(work.socket("multus"), cluster.client.clone())
                 }),
                 running: None,
             },
+            MultusKind::Real(program) => {
+                let daemon = Daemon::new(program, work, cluster.api, network)?;
+                Self::Real(Box::new(daemon))
+            }
         };
         multus.come().await?;
         Ok(multus)
@@ -45,6 +62,7 @@ impl NodeMultus {
     pub(crate) fn socket(&self) -> &Path {
         match self {
             Self::Played { config, .. } => &config.socket,
+            Self::Real(daemon) => daemon.socket(),
         }
     }
 
@@ -56,6 +74,7 @@ impl NodeMultus {
                     multus.stop().await;
                 }
             }
+            Self::Real(daemon) => daemon.stop().await,
         }
     }
 
@@ -64,10 +83,11 @@ impl NodeMultus {
         match self {
             Self::Played { config, running } => {
                 let config = config.as_ref().clone();
-                *running = Some(Multus::start(config).await.map_err(part("Multus"))?);
+                *running = Some(Multus::start(config).await.map_err(part("mock Multus"))?);
+                Ok(())
             }
+            Self::Real(daemon) => daemon.start().await,
         }
-        Ok(())
     }
 
     /// The next `times` calls of a command fail with these words. Says why they will not.
@@ -86,6 +106,7 @@ impl NodeMultus {
                 Ok(())
             }
             Self::Played { running: None, .. } => Err("Multus does not run".into()),
+            Self::Real(daemon) => daemon.fail_next(times, command, error),
         }
     }
 }

@@ -9,8 +9,9 @@ use ndra_mock_multus::{Backend, ExecConfig, Record, RecordConfig, State};
 use ndra_netns::{Links, here, inside};
 
 use super::super::ground::ADDRESSES;
+use super::super::home::NAMESPACES;
 use super::super::lane::{Lane, NetworkKind, RuntimeKind};
-use super::super::workdir::WorkDir;
+use super::super::workdir::{WorkDir, files};
 
 /// The network of the run's node. It outlives restarts of Multus.
 #[derive(Clone)]
@@ -40,7 +41,7 @@ impl Network {
         let (namespaces, theirs): (_, &[&str]) = match lane.runtime {
             RuntimeKind::Played(_) => (work.at("netns"), &[]),
             // In containerd's own words: paths are compared with what it says of a sandbox.
-            RuntimeKind::Found(_) => ("/var/run/netns".into(), &["eth0"]),
+            RuntimeKind::Found(_) => (NAMESPACES.into(), &["eth0"]),
         };
         Self {
             kind: lane.network.clone(),
@@ -75,6 +76,24 @@ impl Network {
             NetworkKind::Kernel => Ok(Record::kernel(self.state())),
             NetworkKind::Exec(path) => Err(path),
         }
+    }
+
+    /// Where real plugins are; nowhere when they are played.
+    pub(crate) fn plugin_path(&self) -> &[PathBuf] {
+        match &self.kind {
+            NetworkKind::Exec(path) => path,
+            NetworkKind::Record | NetworkKind::Kernel => &[],
+        }
+    }
+
+    /// Where results of real plugins' ADDs are kept, below it as libcni does.
+    pub(crate) fn cache(&self) -> &Path {
+        &self.cache
+    }
+
+    /// Results of ADDs that no DEL has removed.
+    pub(crate) fn cached(&self) -> Vec<String> {
+        files(&self.cache.join("results"))
     }
 
     /// Whether what it says of pods comes from the kernel.

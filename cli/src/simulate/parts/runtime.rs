@@ -72,7 +72,7 @@ impl NodeRuntime {
                     gate,
                 })
                 .await
-                .map_err(part("container runtime"))?;
+                .map_err(part("mock container runtime"))?;
                 Ok(Self::Played { runtime, socket })
             }
         }

@@ -1,0 +1,203 @@
+//! The whole flow through the real Multus: `ndra simulate --multus`. Every scenario of it is in
+//! `matrix.rs` and `real_cri.rs`; here is what befalls it.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "flow/killed.rs"]
+mod killed;
+
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+fn tools() -> PathBuf {
+    let tools = std::env::var_os("NDRA_TOOLS").map(PathBuf::from);
+    tools.unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tools").into())
+}
+
+/// PATH, the tools' programs first.
+fn path() -> OsString {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::iter::once(tools().join("bin")).chain(std::env::split_paths(&path));
+    std::env::join_paths(path).unwrap()
+}
+
+fn ndra(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ndra"));
+    command.args(args).env("LC_ALL", "C.UTF-8");
+    command.env("PATH", path()).stdin(Stdio::null());
+    command
+}
+
+/// `ndra simulate` with the real Multus.
+fn simulate(plugins: &Path) -> Command {
+    let mut command = ndra(&["simulate", "--timeout", "60s", "--netns", "real"]);
+    command.args(["--multus", "multus-daemon"]);
+    command.env("CNI_PATH", plugins);
+    command
+}
+
+/// The directory with the real plugins; `None`, after one line that says why, on a machine
+/// that cannot run this.
+fn plugins() -> Option<PathBuf> {
+    let named = std::env::var_os("CNI_PATH").unwrap_or_default();
+    let found = std::env::split_paths(&named)
+        .chain([
+            tools().join("cni/bin"),
+            "/opt/cni/bin".into(),
+            "/usr/lib/cni".into(),
+        ])
+        .find(|dir| dir.join("macvlan").is_file() && dir.join("host-local").is_file());
+    let probe = ndra(&["namespace-helper", "probe"]).output().unwrap();
+    let why = if !probe.status.success() {
+        shown(&probe)
+    } else if found.is_none() {
+        "no CNI plugins: install them with scripts/real-tools cni, or set CNI_PATH".into()
+    } else if !std::env::split_paths(&path()).any(|dir| dir.join("multus-daemon").is_file()) {
+        "no multus-daemon: install it with scripts/real-tools multus".into()
+    } else {
+        return found;
+    };
+    assert!(std::env::var_os("NDRA_REQUIRE_REAL").is_none(), "{why}");
+    eprintln!("skipped: {why}");
+    None
+}
+
+fn shown(output: &Output) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    text(&output.stdout) + &text(&output.stderr)
+}
+
+/// The same on one line: a terminal's width is no matter of these tests.
+fn said(output: &Output) -> String {
+    let text = shown(output);
+    let words = text.split_whitespace().filter(|word| *word != "│");
+    words.collect::<Vec<_>>().join(" ")
+}
+
+fn short() -> tempfile::TempDir {
+    let mut dir = tempfile::Builder::new();
+    dir.prefix("nd").tempdir_in("/tmp").unwrap()
+}
+
+#[test]
+fn two_pods_reach_each_other() {
+    let Some(plugins) = plugins() else {
+        return;
+    };
+    let dir = short();
+    let mut command = simulate(&plugins);
+    let output = command.args(["--pods", "2"]).env("TMPDIR", dir.path());
+    let output = output.output().unwrap();
+    assert!(output.status.success(), "{}", shown(&output));
+    let page = shown(&output);
+    for line in [
+        "real Multus (CNI plugins)",
+        "10.10.1.2/24",
+        "10.10.1.3/24",
+        "as read inside the pods' network namespaces",
+        "default/web-1 → default/web-2 10.10.1.",
+        ": answered in",
+        "✓ 0 addresses",
+        "✓ 0 CNI results",
+        "✓ 0 sockets",
+    ] {
+        assert!(page.contains(line), "{line}: {page}");
+    }
+    let left = std::fs::read_dir(dir.path()).unwrap().count();
+    assert_eq!(left, 0, "a file is left");
+    assert!(killed::running(dir.path()).is_empty());
+}
+
+#[test]
+fn killed_while_a_plugin_is_at_work() {
+    let Some(plugins) = plugins() else {
+        return;
+    };
+    killed::multus(&mut simulate(&plugins), &plugins, killed::Plugin::Goes);
+}
+
+/// The plugin makes its interface when the driver has cleared it away already: that is no
+/// stranger's interface.
+#[test]
+fn killed_while_a_plugin_is_at_work_that_dawdles() {
+    let Some(plugins) = plugins() else {
+        return;
+    };
+    let said = killed::multus(&mut simulate(&plugins), &plugins, killed::Plugin::Dawdles);
+    let taken = |line: &&str| line.contains("\"cni-add\"") && line.contains("validateIfName");
+    assert!(said.lines().any(|line| taken(&line)), "{said}");
+}
+
+/// Runs a scenario that waits for what never comes; its process and that of Multus, once
+/// the driver works.
+fn endless(plugins: &Path, dir: &Path) -> (Child, Pid) {
+    let file = dir.join("wait.yaml");
+    let scenario = "name: wait\ntitle: Waits for what never comes\n\
+                    manifests: [../manifests/net1.yaml, ../manifests/web.yaml]\n\
+                    actions: [{apply: [web]}, {wait: {orphans: 1}}]\n";
+    std::fs::write(&file, scenario).unwrap();
+    let mut child = simulate(plugins)
+        .args(["-o", "json", "--scenario"])
+        .arg(&file)
+        .env("TMPDIR", dir)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.as_mut().unwrap()).lines();
+    let attached = |line: &str| line.contains("\"cni-add\"") && line.contains("\"end\"");
+    assert!(lines.map(Result::unwrap).any(|line| attached(&line)));
+    let daemon = killed::daemon(child.id()).unwrap();
+    (child, daemon)
+}
+
+fn gone(pid: Pid) -> bool {
+    let stat = format!("/proc/{}/stat", pid.as_raw_nonzero());
+    let state = std::fs::read_to_string(stat).unwrap_or_default();
+    state.is_empty() || state.contains(") Z ")
+}
+
+/// However the run ends, its Multus ends with it.
+#[test]
+fn multus_does_not_outlive_a_run_that_is_cut_short() {
+    let Some(plugins) = plugins() else {
+        return;
+    };
+    for signal in [Signal::TERM, Signal::KILL] {
+        let dir = short();
+        let (mut child, daemon) = endless(&plugins, dir.path());
+        let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+        // The last thing that it says must not block it.
+        drop(child.stdout.take());
+        assert!(!child.wait().unwrap().success());
+        let soon = Instant::now() + Duration::from_secs(60);
+        while !gone(daemon) {
+            assert!(Instant::now() < soon, "{signal:?}: Multus is still there");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let left = std::fs::read_dir(dir.path()).unwrap().flatten();
+        let left = left.filter(|entry| entry.file_name() != "wait.yaml");
+        // Nobody can clean up after SIGKILL.
+        assert_eq!(left.count(), usize::from(signal == Signal::KILL));
+    }
+}
+
+#[test]
+fn a_program_that_is_no_daemon_is_told() {
+    let Some(plugins) = plugins() else {
+        return;
+    };
+    let mut command = ndra(&["simulate", "--multus", "false"]);
+    let output = command.env("CNI_PATH", &plugins).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", shown(&output));
+    let said = said(&output);
+    let expected = "the real Multus did not start: multus-daemon ended by itself (exit status: 1)";
+    assert!(said.contains(expected), "{said}");
+}
