@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,11 +13,15 @@ use std::sync::{Mutex, PoisonError};
 use serde::Deserialize;
 
 /// Lanes that have a test: here, in `scenarios.rs`, or in `real_cri.rs`.
-const TESTED: [&str; 5] = [
+const TESTED: [&str; 9] = [
     "containerd-crun/kernel",
+    "containerd-runc/exec",
     "containerd-runc/kernel",
+    "containerd-runc/multus",
+    "containerd-runc/record",
     "mock-cri/exec",
     "mock-cri/kernel",
+    "mock-cri/multus",
     "mock-cri/record",
 ];
 
@@ -32,9 +37,21 @@ static TURN: Mutex<()> = Mutex::new(());
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Matrix {
-    /// With the options that choose them.
-    lanes: BTreeMap<String, Vec<String>>,
+    lanes: BTreeMap<String, Lane>,
+    /// What cells name by aliases.
+    #[serde(rename = "reasons")]
+    _reasons: Vec<String>,
     scenarios: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+/// The options that choose it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Lane {
+    #[serde(default)]
+    simulate: Vec<String>,
+    #[serde(default)]
+    runtime: Vec<String>,
 }
 
 impl Matrix {
@@ -54,6 +71,10 @@ fn ndra(args: &[&str]) -> Command {
 fn every_scenario_has_a_cell_for_every_lane() {
     let matrix = Matrix::read();
     assert!(matrix.lanes.keys().eq(TESTED), "a lane has no test");
+    for (name, lane) in &matrix.lanes {
+        let real = name.starts_with("containerd-");
+        assert_eq!(lane.runtime.is_empty(), !real, "{name}");
+    }
     let listed = ndra(&["simulate", "--list-scenarios"]).output().unwrap();
     let listed = String::from_utf8(listed.stdout).unwrap();
     let mut listed: Vec<&str> = listed.lines().filter_map(|l| l.split(' ').next()).collect();
@@ -89,23 +110,38 @@ fn missing(lane: &str) -> Option<String> {
     if !probe.status.success() {
         return Some(String::from_utf8_lossy(&probe.stderr).trim().to_owned());
     }
-    if lane.ends_with("/exec") && plugins().is_none() {
+    let real = lane.ends_with("/exec") || lane.ends_with("/multus");
+    if real && plugins().is_none() {
         return Some(
             "CNI plugins: install them with scripts/real-tools cni, or set CNI_PATH".into(),
         );
     }
+    let daemon = || std::env::split_paths(&path()).any(|dir| dir.join("multus-daemon").is_file());
+    if lane.ends_with("/multus") && !daemon() {
+        return Some("multus-daemon: install it with scripts/real-tools multus".into());
+    }
     None
+}
+
+/// What `scripts/real-tools` installs.
+fn tools() -> PathBuf {
+    let tools = std::env::var_os("NDRA_TOOLS").map(PathBuf::from);
+    tools.unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tools").into())
+}
+
+/// PATH, its programs first.
+fn path() -> OsString {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::iter::once(tools().join("bin")).chain(std::env::split_paths(&path));
+    std::env::join_paths(path).unwrap()
 }
 
 /// Where real plugins are.
 fn plugins() -> Option<PathBuf> {
     let named = std::env::var_os("CNI_PATH").unwrap_or_default();
-    let tools = std::env::var_os("NDRA_TOOLS").map(PathBuf::from);
-    let tools =
-        tools.unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tools").into());
     std::env::split_paths(&named)
         .chain([
-            tools.join("cni/bin"),
+            tools().join("cni/bin"),
             "/opt/cni/bin".into(),
             "/usr/lib/cni".into(),
         ])
@@ -124,7 +160,7 @@ fn run(lane: &str) {
     }
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let matrix = Matrix::read();
-    let options = &matrix.lanes[lane];
+    let options = &matrix.lanes[lane].simulate;
     let scenarios: Vec<&String> = matrix
         .scenarios
         .iter()
@@ -139,7 +175,7 @@ fn run(lane: &str) {
             scope.spawn(|| {
                 while let Some(name) = scenarios.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let mut command = ndra(&["simulate", "--timeout", "60s", "--scenario", name]);
-                    command.args(options);
+                    command.args(options).env("PATH", path());
                     if let Some(plugins) = plugins() {
                         command.env("CNI_PATH", plugins);
                     }
@@ -167,4 +203,9 @@ fn the_kernel_makes_the_links() {
 #[test]
 fn real_plugins_run() {
     run("mock-cri/exec");
+}
+
+#[test]
+fn the_real_multus_runs_real_plugins() {
+    run("mock-cri/multus");
 }

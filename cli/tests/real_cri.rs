@@ -5,13 +5,18 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "flow/killed.rs"]
+mod killed;
+
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -63,6 +68,20 @@ impl Runtime {
         simulate(&self.socket(), args)
     }
 
+    /// Nothing of any pod is on its node, as a process there sees it.
+    fn is_clean(&self) {
+        let node = PathBuf::from(format!("/proc/{}/root", self.pids()[1]));
+        let addresses = node.join("var/lib/cni/networks");
+        let networks = files(&addresses).into_iter();
+        let reserved = networks.flat_map(|network| files(&addresses.join(network)));
+        let reserved: Vec<String> = reserved
+            .filter(|name| name.parse::<std::net::IpAddr>().is_ok())
+            .collect();
+        assert_eq!(reserved, [""; 0], "addresses");
+        assert_eq!(files(&self.dir.join("cdi")), [""; 0], "CDI specs");
+        assert_eq!(files(&node.join("run/netns")), [""; 0], "namespaces");
+    }
+
     /// Everything that holds this runtime, so that it can be found afterwards.
     fn pids(&self) -> Vec<u32> {
         let pid = |name: &str| {
@@ -89,22 +108,46 @@ fn lacking() -> Option<&'static str> {
     if !rustix::process::geteuid().is_root() {
         return Some("a real containerd needs root");
     }
-    let tools = std::env::var_os("NDRA_TOOLS").map_or_else(
+    let daemon = std::env::split_paths(&path()).any(|dir| dir.join("multus-daemon").is_file());
+    let ptp = tools().join("cni/bin/ptp").exists();
+    (!(ptp && daemon && Path::new("/bin/busybox").exists()))
+        .then_some("the real programs are not there: scripts/real-tools installs them")
+}
+
+fn files(dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .collect()
+}
+
+fn tools() -> PathBuf {
+    std::env::var_os("NDRA_TOOLS").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools"),
         PathBuf::from,
-    );
-    let here = tools.join("cni/bin/ptp").exists() && Path::new("/bin/busybox").exists();
-    (!here).then_some("the real programs are not there: scripts/real-tools installs them")
+    )
+}
+
+/// PATH, the tools' programs first.
+fn path() -> OsString {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::iter::once(tools().join("bin")).chain(std::env::split_paths(&path));
+    std::env::join_paths(path).unwrap()
+}
+
+fn simulation(socket: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ndra"));
+    command
+        .args(["simulate", "--cri", socket, "--timeout", "60s"])
+        .env("LC_ALL", "C.UTF-8")
+        .env("PATH", path())
+        .env("CNI_PATH", tools().join("cni/bin"))
+        .stdin(Stdio::null());
+    command
 }
 
 fn simulate(socket: &str, args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_ndra"))
-        .args(["simulate", "--cri", socket, "--timeout", "60s"])
-        .args(args)
-        .env("LC_ALL", "C.UTF-8")
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
+    simulation(socket).args(args).output().unwrap()
 }
 
 fn shown(output: &Output) -> String {
@@ -121,45 +164,71 @@ fn said(output: &Output) -> String {
 
 #[derive(Deserialize)]
 struct Matrix {
-    /// With the options of `scripts/real-runtime up`, for the lanes that are here.
-    lanes: BTreeMap<String, Vec<String>>,
+    lanes: BTreeMap<String, Lane>,
     scenarios: BTreeMap<String, BTreeMap<String, String>>,
 }
 
-/// All scenarios that `fixtures/matrix.yaml` has for a lane, on one runtime that each must
-/// leave as it found it.
-fn every_scenario(lane: &str) {
+#[derive(Deserialize)]
+struct Lane {
+    /// Options of `scripts/real-runtime up`; none where the runtime is a mock.
+    #[serde(default)]
+    runtime: Vec<String>,
+    /// Options of `ndra simulate`.
+    #[serde(default)]
+    simulate: Vec<String>,
+}
+
+/// All scenarios that `fixtures/matrix.yaml` has for the lanes with this OCI runtime, on one
+/// containerd that each must leave as it found it.
+fn every_scenario(oci: &str) {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/matrix.yaml");
     let text = std::fs::read_to_string(path).unwrap();
     let matrix: Matrix = serde_saphyr::from_str(&text).unwrap();
-    let options: Vec<&str> = matrix.lanes[lane].iter().map(String::as_str).collect();
-    let Some(runtime) = Runtime::up(options[1], &options) else {
+    let lanes = matrix.lanes.iter();
+    let lanes: Vec<(&String, &Lane)> = lanes
+        .filter(|(_, lane)| lane.runtime == ["--oci", oci])
+        .collect();
+    assert!(!lanes.is_empty());
+    let Some(runtime) = Runtime::up(oci, &["--oci", oci]) else {
         return;
     };
-    let cells = matrix.scenarios.iter();
-    let scenarios: Vec<&String> = cells
-        .filter(|(_, cells)| cells[lane] == "runs")
-        .map(|(name, _)| name)
-        .collect();
-    assert!(scenarios.len() > 20);
     let mut failed = Vec::new();
-    for scenario in scenarios {
-        let output = runtime.simulate(&["--scenario", scenario]);
-        if !output.status.success() {
-            failed.push(format!("{scenario}: {}", shown(&output)));
+    for (name, lane) in lanes {
+        let cells = matrix.scenarios.iter();
+        let scenarios: Vec<&String> = cells
+            .filter(|(_, cells)| cells[name] == "runs")
+            .map(|(scenario, _)| scenario)
+            .collect();
+        assert!(scenarios.len() >= 5, "{name}");
+        let began = std::time::Instant::now();
+        for scenario in &scenarios {
+            let options = lane.simulate.iter().map(String::as_str);
+            let args: Vec<&str> = ["--scenario", scenario]
+                .into_iter()
+                .chain(options)
+                .collect();
+            let output = runtime.simulate(&args);
+            if !output.status.success() {
+                failed.push(format!("{name}, {scenario}: {}", shown(&output)));
+            }
         }
+        println!(
+            "{name}: {} scenarios in {:?}",
+            scenarios.len(),
+            began.elapsed()
+        );
     }
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
 #[test]
 fn every_scenario_runs_in_containerd_with_runc() {
-    every_scenario("containerd-runc/kernel");
+    every_scenario("runc");
 }
 
 #[test]
 fn every_scenario_runs_in_containerd_with_crun() {
-    every_scenario("containerd-crun/kernel");
+    every_scenario("crun");
 }
 
 /// What a user reads of a hook that fails: runc hands its words on, crun loses them, and the
@@ -286,8 +355,8 @@ expect:
         let event: Value = serde_json::from_str(&line).unwrap();
         if !killed && event["step"] == "hook" && event["phase"] == "begin" {
             let pid = i32::try_from(runtime.pids()[0]).unwrap();
-            let pid = rustix::process::Pid::from_raw(pid).unwrap();
-            rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+            let pid = Pid::from_raw(pid).unwrap();
+            kill_process(pid, Signal::KILL).unwrap();
             runtime.script(&["up"]);
             killed = true;
         }
@@ -301,6 +370,99 @@ expect:
         .find(failed)
         .unwrap_or_else(|| panic!("{said}"));
     assert!(failed.contains("error"), "{failed}");
+}
+
+/// Two pods' containers have what the real Multus gave them, and it may be killed meanwhile.
+#[test]
+fn pods_in_containerd_have_what_the_real_multus_gave_them() {
+    let Some(runtime) = Runtime::up("multus", &[]) else {
+        return;
+    };
+    let output = runtime.simulate(&["--multus", "multus-daemon", "--pods", "2"]);
+    assert!(output.status.success(), "{}", shown(&output));
+    let text = said(&output);
+    for words in [
+        "containerd 2.",
+        "real Multus (CNI plugins)",
+        "net1",
+        "10.10.1.2/24",
+        "10.10.1.3/24",
+        "as `ip addr show` prints it inside the containers",
+        "default/web-1 → default/web-2 10.10.1.",
+        ": answered in",
+        "✓ 0 CNI results",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    runtime.is_clean();
+    for plugin in [killed::Plugin::Goes, killed::Plugin::Dawdles] {
+        let mut command = simulation(&runtime.socket());
+        command.args(["--multus", "multus-daemon"]);
+        killed::multus(&mut command, &tools().join("cni/bin"), plugin);
+        runtime.is_clean();
+    }
+    // Plugins could not see namespaces that the runtime makes.
+    let holder = runtime.pids()[1].to_string();
+    let private = [
+        "--target",
+        &holder,
+        "--mount",
+        "mount",
+        "--make-rprivate",
+        "/",
+    ];
+    assert!(
+        Command::new("nsenter")
+            .args(private)
+            .status()
+            .unwrap()
+            .success()
+    );
+    for options in [["--cni", "exec"], ["--multus", "multus-daemon"]] {
+        let output = runtime.simulate(&options);
+        assert_eq!(output.status.code(), Some(2), "{}", shown(&output));
+        assert!(
+            said(&output).contains("are private: pods' network namespaces could not be"),
+            "{}",
+            shown(&output)
+        );
+        assert!(said(&output).contains("mount --make-rshared /"));
+    }
+}
+
+/// Whenever a run is interrupted, the runtime's node is as it was.
+#[test]
+fn an_interrupted_run_leaves_nothing_on_the_node() {
+    let Some(runtime) = Runtime::up("cut", &[]) else {
+        return;
+    };
+    for (signal, step, phase) in [
+        (Signal::INT, "prepare", "end"),
+        (Signal::TERM, "create-container", "begin"),
+        (Signal::INT, "hook", "begin"),
+        (Signal::TERM, "cni-add", "begin"),
+        (Signal::INT, "cni-add", "end"),
+        (Signal::TERM, "unprepare", "begin"),
+    ] {
+        let mut child = simulation(&runtime.socket())
+            .args(["--multus", "multus-daemon", "-o", "json"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.as_mut().unwrap()).lines();
+        let came = lines.any(|line| {
+            let event: Value = serde_json::from_str(&line.unwrap()).unwrap();
+            event["step"] == step && event["phase"] == phase
+        });
+        assert!(came, "{step} {phase}");
+        let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", shown(&output));
+        assert!(said(&output).contains("interrupted"), "{}", shown(&output));
+        runtime.is_clean();
+    }
 }
 
 /// `down` takes everything with it, also with a pod in it.
