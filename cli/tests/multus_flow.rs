@@ -114,6 +114,48 @@ fn two_pods_reach_each_other() {
     assert!(killed::running(dir.path()).is_empty());
 }
 
+/// The daemon keeps a pod's namespace open after it looked into it; the far end on the node
+/// must go all the same.
+#[test]
+fn the_far_end_on_the_node_goes_with_the_pod() {
+    let Some(plugins) = plugins() else {
+        return;
+    };
+    let dir = short();
+    for plugin in ["type: ptp", "type: bridge, bridge: br0"] {
+        let file = dir.path().join("pod.yaml");
+        let pod = "\
+apiVersion: resource.k8s.io/v1
+kind: ResourceClaim
+metadata: {name: net}
+spec:
+  devices:
+    requests: [{name: net, exactly: {deviceClassName: dra.networking}}]
+    config:
+    - opaque:
+        driver: dra.networking
+        parameters:
+          apiVersion: dra.networking/v1alpha1
+          kind: CNIConfig
+          ifName: net1
+          config: {cniVersion: 1.0.0, name: net, PLUGIN, ipam: {type: host-local, ranges: [[{subnet: 10.30.1.0/24}]]}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web}
+spec:
+  resourceClaims: [{name: net, resourceClaimName: net}]
+  containers: [{name: app, image: busybox, resources: {claims: [{name: net}]}}]
+";
+        std::fs::write(&file, pod.replace("PLUGIN", plugin)).unwrap();
+        let output = simulate(&plugins).arg(&file).output().unwrap();
+        let page = shown(&output);
+        assert!(output.status.success(), "{plugin}: {page}");
+        assert!(page.contains("10.30.1.2/24"), "{page}");
+        assert!(page.contains("✓ 0 interfaces"), "{page}");
+    }
+}
+
 #[test]
 fn killed_while_a_plugin_is_at_work() {
     let Some(plugins) = plugins() else {
