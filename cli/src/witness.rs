@@ -3,13 +3,15 @@
 //! crun even loses what the hook says.
 //!
 //! The hook's own code runs in this process, with the runtime's environment, time-out and
-//! streams. Without the simulation it runs all the same.
+//! streams. When the simulation ends, so does the hook: nobody would answer it.
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
 
@@ -54,7 +56,19 @@ pub(crate) fn run(args: Args) -> ExitCode {
             .collect(),
         state: String::from_utf8_lossy(&state).into_owned(),
     };
-    let mut told = tell(&args.socket, &begins).ok();
+    let ended = Arc::new(AtomicBool::new(false));
+    let told = tell(&args.socket, &begins).and_then(|stream| {
+        let watched = stream.try_clone()?;
+        Ok((stream, watched))
+    });
+    let mut told = match told {
+        Ok((stream, watched)) => {
+            let ended = ended.clone();
+            std::thread::spawn(move || end_with(watched, &ended));
+            stream
+        }
+        Err(_) => return gone(),
+    };
     let mut stderr = Vec::new();
     let good = ndra_hook::answer(
         args.args,
@@ -62,15 +76,31 @@ pub(crate) fn run(args: Args) -> ExitCode {
         &mut io::stdout(),
         &mut stderr,
     );
+    // From now on the simulation may close.
+    ended.store(true, Ordering::SeqCst);
     let _ = io::stderr().write_all(&stderr);
     let ends = Ends {
         exit_code: u8::from(!good),
         stderr: String::from_utf8_lossy(&stderr).into_owned(),
     };
-    if let Some(stream) = &mut told {
-        let _ = line(stream, &ends);
-    }
+    let _ = line(&mut told, &ends);
     ExitCode::from(ends.exit_code)
+}
+
+fn gone() -> ExitCode {
+    let _ = writeln!(io::stderr(), "ndra-hook: the simulation has ended");
+    ExitCode::FAILURE
+}
+
+/// Ends this process when nobody is at the other end of `stream`, which says no more, unless
+/// the hook has ended.
+fn end_with(mut stream: UnixStream, ended: &AtomicBool) {
+    let _ = stream.read(&mut [0]);
+    if ended.load(Ordering::SeqCst) {
+        return;
+    }
+    let _ = gone();
+    std::process::exit(1);
 }
 
 /// Returns when the hook may begin.

@@ -440,6 +440,7 @@ fn an_interrupted_run_leaves_nothing_on_the_node() {
         (Signal::INT, "prepare", "end"),
         (Signal::TERM, "create-container", "begin"),
         (Signal::INT, "hook", "begin"),
+        (Signal::TERM, "callback", "begin"),
         (Signal::TERM, "cni-add", "begin"),
         (Signal::INT, "cni-add", "end"),
         (Signal::TERM, "unprepare", "begin"),

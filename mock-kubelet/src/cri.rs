@@ -69,14 +69,16 @@ impl Runtime {
         method: impl FnOnce(RuntimeServiceClient<Channel>, tonic::Request<M>) -> F,
     ) -> Result<T, Status>
     where
-        F: Future<Output = Result<Response<T>, Status>>,
+        F: Future<Output = Result<Response<T>, Status>> + Send + 'static,
+        T: Send + 'static,
     {
         let deadline = self.deadline + extra;
-        within(
-            deadline,
-            method(self.client.clone(), request(message, deadline)),
-        )
-        .await
+        let call = method(self.client.clone(), request(message, deadline));
+        // One that is under way when the kubelet ends is not taken back: a real runtime that
+        // is interrupted in StartContainer leaves the container's first process behind.
+        let call = tokio::spawn(within(deadline, call));
+        call.await
+            .unwrap_or_else(|error| Err(Status::internal(error.to_string())))
     }
 
     /// Everything that belongs to some pod, in short.

@@ -36,7 +36,7 @@ impl Hooks {
                 let parts = parts.clone();
                 open.spawn(async move {
                     let (recorder, gate) = &*parts;
-                    // The hook runs without a listener, too.
+                    // A hook that ends meanwhile is the runtime's to tell of.
                     let _ = witness(stream, recorder, gate).await;
                 });
             }
