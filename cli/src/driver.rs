@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use ndra_core::driver::{self, Config, Driver, StartError};
+use ndra_core::devices::{Pattern, Source};
+use ndra_core::driver::{self, Config, DeviceSource, Driver, StartError};
 use tracing_subscriber::EnvFilter;
 
 use crate::duration;
@@ -57,9 +58,49 @@ pub(crate) struct Args {
     /// How long reading a claim may take, retries included.
     #[arg(long, default_value = "10s", value_name = "DURATION", value_parser = duration::parse, help_heading = "Kubernetes")]
     api_timeout: Duration,
-    /// Devices to publish for this node: each stands for one virtual interface.
-    #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096), help_heading = "Kubernetes")]
-    slots: u16,
+
+    /// Offer only interfaces whose names fit, of whatever kind; `*` and `?` stand for any
+    /// characters and for one; may be repeated. Without it: hardware, bonds and VLANs.
+    #[arg(
+        long = "include-interface",
+        value_name = "PATTERN",
+        help_heading = "Devices"
+    )]
+    include_interfaces: Vec<Pattern>,
+    /// Do not offer interfaces whose names fit, whatever else is said; may be repeated.
+    #[arg(
+        long = "exclude-interface",
+        value_name = "PATTERN",
+        help_heading = "Devices"
+    )]
+    exclude_interfaces: Vec<Pattern>,
+    /// Offer interfaces whose names fit for virtual interfaces on them, not as a whole; may
+    /// be repeated. Uplinks, bonds and VLANs are offered so in any case.
+    #[arg(
+        long = "share-interface",
+        value_name = "PATTERN",
+        help_heading = "Devices"
+    )]
+    share_interfaces: Vec<Pattern>,
+    /// How many attachments a shared interface takes at the same time.
+    #[arg(long, default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096), help_heading = "Devices")]
+    max_attachments: u16,
+    /// Where sysfs is: it knows drivers, speeds and where hardware sits.
+    #[arg(
+        long,
+        default_value = "/sys",
+        value_name = "DIR",
+        help_heading = "Devices"
+    )]
+    sysfs: PathBuf,
+    /// Take the node's interfaces from this file, not from the kernel: a JSON array, read
+    /// again when it changes. For simulations.
+    #[arg(long, value_name = "FILE", help_heading = "Devices")]
+    interfaces_file: Option<PathBuf>,
+    /// Look at no interface and offer so many devices that each stand for one virtual
+    /// interface on the uplink. For tests.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096), help_heading = "Devices")]
+    slots: Option<u16>,
 
     /// Where the kubelet looks for plugin sockets; the driver puts its registration there.
     #[arg(
@@ -301,7 +342,19 @@ impl Args {
             cni_path: std::env::split_paths(&self.cni_path).collect(),
             cni_cache_dir: self.cni_cache_dir,
             uplink: self.uplink,
-            slots: self.slots.into(),
+            devices: match self.slots {
+                Some(count) => DeviceSource::Slots(count.into()),
+                None => DeviceSource::Interfaces {
+                    source: match self.interfaces_file {
+                        Some(file) => Source::File(file),
+                        None => Source::Kernel { sysfs: self.sysfs },
+                    },
+                    include: self.include_interfaces,
+                    exclude: self.exclude_interfaces,
+                    share: self.share_interfaces,
+                    attachments: self.max_attachments.into(),
+                },
+            },
             allow_cni_types: self.allow_cni_types.into_iter().collect(),
             class_config_only: self.class_config_only,
             hook_kill_after: self.hook_kill_after,

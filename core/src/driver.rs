@@ -4,6 +4,7 @@
 //! next, the registration with the kubelet last. Stopped the other way round.
 
 mod config;
+mod offered;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -27,6 +28,7 @@ use crate::callback::CallbackService;
 use crate::cdi::{CdiDir, CdiError, HookCommand};
 use crate::cni::Executor;
 use crate::cri::Cri;
+use crate::devices::SourceError;
 use crate::dra::{
     CLASSIC_VERSIONS, Node, NodeConfig, RegistrationService, V1, V1alpha3, V1beta1, VERSIONS,
     unprepare_forgotten,
@@ -35,7 +37,7 @@ use crate::event::{EventService, OwnState, Recorder};
 use crate::gate::Gate;
 use crate::health::HealthService;
 use crate::kube::claims::{ClaimApi, ClaimReader};
-use crate::kube::slices::{self, Publisher, PublisherConfig};
+use crate::kube::slices::{Publisher, PublisherConfig};
 use crate::kube::status::StatusConfig;
 use crate::kube::{self, ConnectError, EventPoster, StatusWriter};
 use crate::multus::Multus;
@@ -45,7 +47,9 @@ use crate::wire::dra_v1::dra_plugin_server::DraPluginServer as DraV1Server;
 use crate::wire::dra_v1alpha3::node_server::NodeServer as DraV1alpha3Server;
 use crate::wire::dra_v1beta1::dra_plugin_server::DraPluginServer as DraV1beta1Server;
 
-pub use config::{Cni, Config, ConfigError, KubeletApi};
+use offered::Offered;
+
+pub use config::{Cni, Config, ConfigError, DeviceSource, KubeletApi};
 
 /// How long a connection may take to carry the last answer. Clients may hold connections
 /// open for ever, so waiting for their end is no way to stop.
@@ -69,6 +73,9 @@ pub enum StartError {
     /// A CDI spec of a prepared claim cannot be written.
     #[error(transparent)]
     Cdi(#[from] CdiError),
+    /// The node's interfaces cannot be looked at.
+    #[error(transparent)]
+    Devices(#[from] SourceError),
     /// The port for probes cannot be had.
     #[error(
         "cannot serve the health on {address}: {reason}; choose another --health-port (the chart's health.port) or --health-ip"
@@ -92,6 +99,7 @@ pub struct Driver {
     events: Arc<EventPoster>,
     /// None where the API has no devices.
     publisher: Option<Publisher>,
+    _offered: Offered,
     /// Registration ends first, so that the kubelet calls nobody who is leaving.
     registration: Running,
     calls: Running,
@@ -163,6 +171,7 @@ impl Driver {
         manager.unpin_forgotten().await;
         restore(&manager, &cdi, &status)?;
 
+        let offered = Offered::start(&config, manager.store()).await?;
         let background = CancellationToken::new();
         let tasks = Tasks::default();
         let node = Node::new(
@@ -170,6 +179,7 @@ impl Driver {
                 driver: config.driver_name.clone(),
                 node: config.node_name.clone(),
                 defaults: config.defaults(),
+                devices: offered.devices(),
                 policy: config.policy(),
                 api_timeout: config.api_timeout,
             },
@@ -213,15 +223,13 @@ impl Driver {
             .and("callback", callback, &config.callback_socket)?
             .and("dra", dra, &config.dra_socket())?;
         let publisher = (config.kubelet_api == KubeletApi::Current).then(|| {
-            // Nobody changes the set of slots while the driver runs.
-            let (_, devices) = watch::channel(slices::slots(config.slots, &config.uplink));
             Publisher::start(
                 client,
                 PublisherConfig {
                     driver: config.driver_name.clone(),
                     node: config.node_name.clone(),
                 },
-                devices,
+                offered.offer(),
             )
         });
         tasks.spawn(work_off(
@@ -268,6 +276,7 @@ impl Driver {
             status,
             events,
             publisher,
+            _offered: offered,
             registration,
             calls,
             stream,

@@ -8,6 +8,7 @@ pub mod cdi;
 pub mod claim;
 pub mod cni;
 pub mod cri;
+pub mod devices;
 pub mod dra;
 pub mod driver;
 pub mod event;

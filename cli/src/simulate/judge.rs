@@ -110,6 +110,14 @@ pub(crate) fn wait(condition: &Condition, seen: &Seen, facts: &Facts) -> Vec<Str
             ));
         }
     }
+    if let Some(wanted) = condition.devices {
+        let slices = seen.objects(&kind::SLICE);
+        let devices = slices.filter_map(|(_, slice)| slice.pointer("/spec/devices")?.as_array());
+        let found: usize = devices.map(Vec::len).sum();
+        if found != wanted {
+            missing.push(format!("{found} devices are published, not {wanted}"));
+        }
+    }
     if let Some(wanted) = condition.orphans {
         missing.extend(orphans(wanted, facts));
     }

@@ -2,6 +2,7 @@
 //! world starts them, strikes them and looks at them without knowing the kind.
 
 mod found;
+mod interfaces;
 mod multus;
 mod network;
 mod runtime;

@@ -8,7 +8,7 @@ use kube::api::{Api, DeleteParams, DynamicObject, PostParams, Preconditions};
 use kube::core::Status;
 use ndra_core::event::Recorder;
 use ndra_core::gate::{Gate, GateKeeper};
-use ndra_mock_apiserver::{ApiServer, Rbac};
+use ndra_mock_apiserver::{ApiServer, Gates, Rbac};
 use ndra_mock_cri::Namespaces;
 use ndra_mock_kubelet::{Kubelet, PluginStatus};
 use serde_json::{Value, json};
@@ -37,8 +37,14 @@ pub(crate) const DRIVER: &str = "dra.networking";
 pub(crate) struct Options {
     pub(crate) lane: Lane,
     pub(crate) kubelet_api: KubeletApi,
-    /// Devices that the driver publishes.
-    pub(crate) slots: usize,
+    /// Slots for the driver to offer, where it is not to offer interfaces.
+    pub(crate) slots: Option<usize>,
+    /// How many attachments the node's uplink takes.
+    pub(crate) attachments: usize,
+    /// Interfaces of the node beside its uplink.
+    pub(crate) interfaces: Vec<String>,
+    /// Whether the API server lets claims share devices.
+    pub(crate) consumable_capacity: bool,
     /// Further options of `ndra driver`.
     pub(crate) driver: Vec<String>,
     /// What the driver may do; `None` is everything.
@@ -95,6 +101,9 @@ impl World {
         let files = Box::new(board.watch_files(work.path())?);
         let api = ApiServer::start(ndra_mock_apiserver::Config {
             rbac: options.rbac.clone().unwrap_or_default(),
+            gates: Gates {
+                consumable_capacity: options.consumable_capacity,
+            },
             ..ndra_mock_apiserver::Config::default()
         })
         .await
@@ -113,7 +122,8 @@ impl World {
         } else {
             (Gate::default(), None)
         };
-        let network = Network::new(&options.lane, &work);
+        let network = Network::new(&options.lane, &work, &options.interfaces)
+            .map_err(|error| Failure::run(error, ""))?;
         let plugins = match network.plugins() {
             Ok(played) => Plugins::start(&work, played)?,
             Err(real) => Plugins::real(real),
@@ -170,13 +180,23 @@ impl World {
         let mut ground = vec![object(json!({
             "apiVersion": "v1", "kind": "Node", "metadata": { "name": NODE },
         }))?];
-        let class = json!({
-            "apiVersion": "resource.k8s.io/v1", "kind": "DeviceClass",
-            "metadata": { "name": DRIVER },
-            "spec": { "selectors": [{ "cel": {
-                "expression": format!("device.driver == \"{DRIVER}\"") } }] },
-        });
-        ground.push(object(class)?);
+        // As the chart makes them.
+        let attributes = format!("device.attributes[\"{DRIVER}\"]");
+        for (name, which) in [
+            (DRIVER.to_owned(), format!("\"uplink\" in {attributes}")),
+            (
+                format!("nic.{DRIVER}"),
+                format!("{attributes}.type == \"whole\""),
+            ),
+        ] {
+            let class = json!({
+                "apiVersion": "resource.k8s.io/v1", "kind": "DeviceClass",
+                "metadata": { "name": name },
+                "spec": { "selectors": [{ "cel": {
+                    "expression": format!("device.driver == \"{DRIVER}\" && {which}") } }] },
+            });
+            ground.push(object(class)?);
+        }
         let spaces: BTreeSet<&str> = objects
             .iter()
             .filter_map(|object| object.namespace.as_deref())
@@ -280,7 +300,17 @@ impl World {
         .collect();
         let hook = self.runtime.hook_arguments(work);
         flags.extend(hook.iter().map(|arg| format!("--hook-arg={arg}")));
-        flags.push(format!("--slots={}", self.options.slots));
+        let given = |name: &str| self.options.driver.iter().any(|own| own.starts_with(name));
+        match self.options.slots {
+            Some(slots) => flags.push(format!("--slots={slots}")),
+            None if given("--slots") => {}
+            None => {
+                if !given("--max-attachments") {
+                    flags.push(format!("--max-attachments={}", self.options.attachments));
+                }
+                flags.extend(self.network.interface_flags());
+            }
+        }
         // A node's own times are made for minutes; here a wait is a fault that a person
         // looks at.
         let times = [

@@ -15,6 +15,7 @@ use crate::attachment::{Manager, PreparedClaim};
 use crate::cdi::CdiDir;
 use crate::claim::{self, ClaimPlan, ClaimUid, Defaults, DeviceKey, Expected};
 use crate::cni;
+use crate::devices::Known;
 use crate::event::{Recorder, Span, Step, Subject, details};
 use crate::kube::EventPoster;
 use crate::kube::claims::{ClaimReadError, ClaimReader};
@@ -56,6 +57,8 @@ pub struct NodeConfig {
     pub node: String,
     /// For requests without parameters.
     pub defaults: Defaults,
+    /// The node's devices, where they are interfaces.
+    pub devices: Known,
     /// What the administrator allows.
     pub policy: cni::Policy,
     /// How long looking for a claim's pods may take.
@@ -208,7 +211,30 @@ impl Node {
             driver: &config.driver,
             node: &config.node,
         };
-        claim::plan(&claim, &expected, &config.defaults, &config.policy).map_err(text)
+        let defaults = Defaults {
+            devices: config.devices.as_ref().map(|now| now.borrow().clone()),
+            ..config.defaults.clone()
+        };
+        let planned = claim::plan(&claim, &expected, &defaults, &config.policy);
+        if let Err(error) = &planned
+            && error.device_is_gone()
+        {
+            // A NIC that a pod has is not the node's, and a driver that has just started
+            // does not know it. The record does.
+            let devices = claim::allocated(&claim, &expected);
+            let held = self.manager.store().read(|record| {
+                let held = record.claims.get(&name.uid).map(PreparedClaim::plan)?;
+                let keys: Vec<_> = held.attachments.iter().map(|a| a.device.clone()).collect();
+                (keys == devices).then_some(held)
+            });
+            if let Some(held) = held {
+                return Ok(ClaimPlan {
+                    reserved_for: claim::consumers(&claim),
+                    ..held
+                });
+            }
+        }
+        planned.map_err(text)
     }
 
     /// Finds contradictions between claims and gives names to interfaces without one.
