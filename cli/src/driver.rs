@@ -157,6 +157,20 @@ pub(crate) struct Args {
     )]
     health_ip: IpAddr,
 
+    /// Serve Prometheus metrics at /metrics on this TCP port; without it, no port is opened.
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Health")]
+    metrics_port: Option<u16>,
+    /// The address of that port: the pod's, where Prometheus scrapes.
+    #[arg(
+        long,
+        env = "POD_IP",
+        hide_env_values = true,
+        default_value = "127.0.0.1",
+        value_name = "IP",
+        help_heading = "Health"
+    )]
+    metrics_ip: IpAddr,
+
     /// Where CDI specs go; the runtime must read this directory.
     #[arg(
         long,
@@ -275,9 +289,21 @@ pub(crate) struct Args {
         help_heading = "Log"
     )]
     log: String,
+    /// How to write the log: for people, or one JSON object a line.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT", help_heading = "Log")]
+    log_format: LogFormat,
     /// End when standard input closes, so that a harness that dies leaves no driver behind.
     #[arg(long, hide = true)]
     until_stdin_closes: bool,
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
 }
 
 /// Who runs the CNI plugins.
@@ -332,6 +358,9 @@ impl Args {
             health: self
                 .health_port
                 .map(|port| SocketAddr::new(self.health_ip, port)),
+            metrics: self
+                .metrics_port
+                .map(|port| SocketAddr::new(self.metrics_ip, port)),
             cri_socket: self.cri_socket,
             cni: match self.cni {
                 Cni::Multus => driver::Cni::Multus {
@@ -381,11 +410,14 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode, Failure> {
             "write error, warn, info, debug or trace, or MODULE=LEVEL with `,` between",
         )
     })?;
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .init();
+        .with_writer(std::io::stderr);
+    match args.log_format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
     // Before the start, so that a signal during it is not lost.
     let end = signals::end()?;
     let orphaned = args.until_stdin_closes.then(stdin_closes);

@@ -64,6 +64,7 @@ scenarios! {
     select_by_attribute: containerd, crio;
     interface_gone: containerd, crio;
     no_consumable_capacity: containerd, crio;
+    link_down: containerd, crio;
     every_step_fails_once: containerd, crio;
     multus_error: containerd, crio;
     multus_gone: containerd, crio;

@@ -30,8 +30,8 @@ use crate::cni::Executor;
 use crate::cri::Cri;
 use crate::devices::SourceError;
 use crate::dra::{
-    CLASSIC_VERSIONS, Node, NodeConfig, RegistrationService, V1, V1alpha3, V1beta1, VERSIONS,
-    unprepare_forgotten,
+    ANNOUNCED, CLASSIC_VERSIONS, Node, NodeConfig, RegistrationService, ResourceHealth, V1,
+    V1alpha3, V1beta1, VERSIONS, unprepare_forgotten,
 };
 use crate::event::{EventService, OwnState, Recorder};
 use crate::gate::Gate;
@@ -40,9 +40,12 @@ use crate::kube::claims::{ClaimApi, ClaimReader};
 use crate::kube::slices::{Publisher, PublisherConfig};
 use crate::kube::status::StatusConfig;
 use crate::kube::{self, ConnectError, EventPoster, StatusWriter};
+use crate::metrics;
 use crate::multus::Multus;
 use crate::socket::{self, SocketError};
 use crate::tasks::Tasks;
+use crate::wire::dra_health_v1::dra_resource_health_server::DraResourceHealthServer as HealthV1Server;
+use crate::wire::dra_health_v1alpha1::dra_resource_health_server::DraResourceHealthServer as HealthV1alpha1Server;
 use crate::wire::dra_v1::dra_plugin_server::DraPluginServer as DraV1Server;
 use crate::wire::dra_v1alpha3::node_server::NodeServer as DraV1alpha3Server;
 use crate::wire::dra_v1beta1::dra_plugin_server::DraPluginServer as DraV1beta1Server;
@@ -76,6 +79,16 @@ pub enum StartError {
     /// The node's interfaces cannot be looked at.
     #[error(transparent)]
     Devices(#[from] SourceError),
+    /// The port for metrics cannot be had.
+    #[error(
+        "cannot serve metrics on {address}: {reason}; choose another --metrics-port (the chart's metrics.port) or --metrics-ip"
+    )]
+    Metrics {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        reason: String,
+    },
     /// The port for probes cannot be had.
     #[error(
         "cannot serve the health on {address}: {reason}; choose another --health-port (the chart's health.port) or --health-ip"
@@ -105,6 +118,7 @@ pub struct Driver {
     calls: Running,
     stream: Running,
     health: Option<Running>,
+    _metrics: Option<AbortOnDropHandle<()>>,
     background: CancellationToken,
     tasks: Tasks,
     _guards: [DropGuard; 2],
@@ -123,7 +137,8 @@ impl Driver {
             config.stop_timeout,
         )
         .await?;
-        let recorder = Recorder::new(config.event_ring);
+        let steps = metrics::Steps::new();
+        let recorder = Recorder::observed(config.event_ring, steps.observer());
         let status = Arc::new(StatusWriter::start(
             client.clone(),
             StatusConfig {
@@ -211,9 +226,19 @@ impl Driver {
             config.hook_timeout,
         );
         let dra = match config.kubelet_api {
-            KubeletApi::Current => Server::builder()
-                .add_service(DraV1Server::new(V1(node.clone(), own.clone())))
-                .add_service(DraV1beta1Server::new(V1beta1(node.clone(), own.clone()))),
+            KubeletApi::Current => {
+                let health = ResourceHealth::new(
+                    &config.node_name,
+                    offered.devices(),
+                    manager.store().clone(),
+                    background.clone(),
+                );
+                Server::builder()
+                    .add_service(DraV1Server::new(V1(node.clone(), own.clone())))
+                    .add_service(DraV1beta1Server::new(V1beta1(node.clone(), own.clone())))
+                    .add_service(HealthV1Server::new(health.clone()))
+                    .add_service(HealthV1alpha1Server::new(health))
+            }
             KubeletApi::V1alpha3 => {
                 Server::builder().add_service(DraV1alpha3Server::new(V1alpha3(node.clone())))
             }
@@ -248,7 +273,10 @@ impl Driver {
             Server::builder().add_service(RegistrationService::server(
                 config.driver_name.clone(),
                 config.dra_socket().display().to_string(),
-                versions,
+                match config.kubelet_api {
+                    KubeletApi::Current => &ANNOUNCED,
+                    KubeletApi::V1alpha3 => versions,
+                },
                 registered_tx,
                 own.clone(),
             )),
@@ -268,6 +296,24 @@ impl Driver {
                 Some(Running::serve_port(&own, router, address).await?)
             }
         };
+        let metrics = match config.metrics {
+            None => None,
+            Some(address) => {
+                let sources = metrics::Sources {
+                    steps,
+                    store: manager.store().clone(),
+                    registered: registered.clone(),
+                    published: publisher.as_ref().map(Publisher::published),
+                    devices: offered.devices(),
+                };
+                let served = metrics::serve(address, sources).await;
+                let (_, server) = served.map_err(|error| StartError::Metrics {
+                    address,
+                    reason: socket::io_text(&error),
+                })?;
+                Some(server)
+            }
+        };
         info!(driver = %config.driver_name, node = %config.node_name, "started");
         Ok(Self {
             registered,
@@ -281,6 +327,7 @@ impl Driver {
             calls,
             stream,
             health,
+            _metrics: metrics,
             _guards: [background.clone().drop_guard(), tasks.guard()],
             tasks,
             background,

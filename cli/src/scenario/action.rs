@@ -1,5 +1,6 @@
 //! What can happen in a scenario.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use ndra_core::event::{Phase, Step};
@@ -191,6 +192,10 @@ pub(crate) struct Condition {
     /// So many ResourceSlices are published.
     #[serde(default)]
     pub(crate) slices: Option<usize>,
+    /// What the kubelet holds of the health of devices of its node's pool: Healthy,
+    /// Unhealthy or Unknown.
+    #[serde(default)]
+    pub(crate) health: BTreeMap<String, String>,
     /// So many devices are published.
     #[serde(default)]
     pub(crate) devices: Option<usize>,

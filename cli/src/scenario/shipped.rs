@@ -40,6 +40,7 @@ files! {
     "select-by-attribute",
     "interface-gone",
     "no-consumable-capacity",
+    "link-down",
     "every-step-fails-once",
     "multus-error",
     "multus-gone",

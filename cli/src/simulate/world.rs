@@ -1,7 +1,7 @@
 //! The node of a run: API server, Multus, runtime and kubelet as mocks in this process, the
 //! driver in its own, and the handles to strike them with faults.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use kube::api::{Api, DeleteParams, DynamicObject, PostParams, Preconditions};
@@ -371,8 +371,32 @@ impl World {
         })
         .await
         .map_err(part("kubelet"))?;
+        let (mut health, board) = (kubelet.health(), self.board.clone());
+        let told = tokio::spawn(async move {
+            while health.changed().await.is_ok() {
+                health.mark_unchanged();
+                board.nudge();
+            }
+        });
+        // The one of the kubelet before ends with it.
+        self.followers.push(AbortOnDropHandle::new(told));
         self.kubelet = Some(kubelet);
         Ok(())
+    }
+
+    /// How the kubelet takes the devices of the node's pool to be.
+    pub(crate) fn health(&self) -> BTreeMap<String, String> {
+        let Some(kubelet) = &self.kubelet else {
+            return BTreeMap::new();
+        };
+        let health = kubelet.health();
+        let health = health.borrow();
+        let devices = health.get(DRIVER).into_iter().flatten();
+        let devices = devices.filter_map(|(key, device)| {
+            let name = key.strip_prefix(NODE)?.strip_prefix('/')?;
+            Some((name.to_owned(), format!("{:?}", device.now())))
+        });
+        devices.collect()
     }
 
     /// Orders faults of the API server.

@@ -85,6 +85,8 @@ pub struct Config {
     pub events_socket: PathBuf,
     /// Where probes ask for the driver's health; `None` opens no port.
     pub health: Option<SocketAddr>,
+    /// Where Prometheus scrapes; `None` opens no port.
+    pub metrics: Option<SocketAddr>,
     /// The runtime's CRI socket.
     pub cri_socket: PathBuf,
     /// Who calls the CNI plugins.
@@ -142,6 +144,7 @@ impl Config {
             callback_socket: "/run/ndra/hook.sock".into(),
             events_socket: "/run/ndra/events.sock".into(),
             health: None,
+            metrics: None,
             cri_socket: "/run/containerd/containerd.sock".into(),
             cni: Cni::Multus {
                 socket: "/run/multus/multus.sock".into(),
