@@ -11,6 +11,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "callback",
         "events",
         "health",
+        "dra_health_v1",
+        "dra_health_v1alpha1",
     ] {
         let set = protox::compile([format!("{file}.proto")], ["proto"])?;
         tonic_prost_build::configure()

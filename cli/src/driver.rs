@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use ndra_core::driver::{self, Config, Driver, StartError};
+use ndra_core::devices::{Pattern, Source};
+use ndra_core::driver::{self, Config, DeviceSource, Driver, StartError};
 use tracing_subscriber::EnvFilter;
 
 use crate::duration;
@@ -57,9 +58,49 @@ pub(crate) struct Args {
     /// How long reading a claim may take, retries included.
     #[arg(long, default_value = "10s", value_name = "DURATION", value_parser = duration::parse, help_heading = "Kubernetes")]
     api_timeout: Duration,
-    /// Devices to publish for this node: each stands for one virtual interface.
-    #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096), help_heading = "Kubernetes")]
-    slots: u16,
+
+    /// Offer only interfaces whose names fit, of whatever kind; `*` and `?` stand for any
+    /// characters and for one; may be repeated. Without it: hardware, bonds and VLANs.
+    #[arg(
+        long = "include-interface",
+        value_name = "PATTERN",
+        help_heading = "Devices"
+    )]
+    include_interfaces: Vec<Pattern>,
+    /// Do not offer interfaces whose names fit, whatever else is said; may be repeated.
+    #[arg(
+        long = "exclude-interface",
+        value_name = "PATTERN",
+        help_heading = "Devices"
+    )]
+    exclude_interfaces: Vec<Pattern>,
+    /// Offer interfaces whose names fit for virtual interfaces on them, not as a whole; may
+    /// be repeated. Uplinks, bonds and VLANs are offered so in any case.
+    #[arg(
+        long = "share-interface",
+        value_name = "PATTERN",
+        help_heading = "Devices"
+    )]
+    share_interfaces: Vec<Pattern>,
+    /// How many attachments a shared interface takes at the same time.
+    #[arg(long, default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096), help_heading = "Devices")]
+    max_attachments: u16,
+    /// Where sysfs is: it knows drivers, speeds and where hardware sits.
+    #[arg(
+        long,
+        default_value = "/sys",
+        value_name = "DIR",
+        help_heading = "Devices"
+    )]
+    sysfs: PathBuf,
+    /// Take the node's interfaces from this file, not from the kernel: a JSON array, read
+    /// again when it changes. For simulations.
+    #[arg(long, value_name = "FILE", help_heading = "Devices")]
+    interfaces_file: Option<PathBuf>,
+    /// Look at no interface and offer so many devices that each stand for one virtual
+    /// interface on the uplink. For tests.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096), help_heading = "Devices")]
+    slots: Option<u16>,
 
     /// Where the kubelet looks for plugin sockets; the driver puts its registration there.
     #[arg(
@@ -115,6 +156,20 @@ pub(crate) struct Args {
         help_heading = "Health"
     )]
     health_ip: IpAddr,
+
+    /// Serve Prometheus metrics at /metrics on this TCP port; without it, no port is opened.
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Health")]
+    metrics_port: Option<u16>,
+    /// The address of that port: the pod's, where Prometheus scrapes.
+    #[arg(
+        long,
+        env = "POD_IP",
+        hide_env_values = true,
+        default_value = "127.0.0.1",
+        value_name = "IP",
+        help_heading = "Health"
+    )]
+    metrics_ip: IpAddr,
 
     /// Where CDI specs go; the runtime must read this directory.
     #[arg(
@@ -234,9 +289,21 @@ pub(crate) struct Args {
         help_heading = "Log"
     )]
     log: String,
+    /// How to write the log: for people, or one JSON object a line.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT", help_heading = "Log")]
+    log_format: LogFormat,
     /// End when standard input closes, so that a harness that dies leaves no driver behind.
     #[arg(long, hide = true)]
     until_stdin_closes: bool,
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
 }
 
 /// Who runs the CNI plugins.
@@ -291,6 +358,9 @@ impl Args {
             health: self
                 .health_port
                 .map(|port| SocketAddr::new(self.health_ip, port)),
+            metrics: self
+                .metrics_port
+                .map(|port| SocketAddr::new(self.metrics_ip, port)),
             cri_socket: self.cri_socket,
             cni: match self.cni {
                 Cni::Multus => driver::Cni::Multus {
@@ -301,7 +371,19 @@ impl Args {
             cni_path: std::env::split_paths(&self.cni_path).collect(),
             cni_cache_dir: self.cni_cache_dir,
             uplink: self.uplink,
-            slots: self.slots.into(),
+            devices: match self.slots {
+                Some(count) => DeviceSource::Slots(count.into()),
+                None => DeviceSource::Interfaces {
+                    source: match self.interfaces_file {
+                        Some(file) => Source::File(file),
+                        None => Source::Kernel { sysfs: self.sysfs },
+                    },
+                    include: self.include_interfaces,
+                    exclude: self.exclude_interfaces,
+                    share: self.share_interfaces,
+                    attachments: self.max_attachments.into(),
+                },
+            },
             allow_cni_types: self.allow_cni_types.into_iter().collect(),
             class_config_only: self.class_config_only,
             hook_kill_after: self.hook_kill_after,
@@ -328,11 +410,14 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode, Failure> {
             "write error, warn, info, debug or trace, or MODULE=LEVEL with `,` between",
         )
     })?;
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .init();
+        .with_writer(std::io::stderr);
+    match args.log_format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
     // Before the start, so that a signal during it is not lost.
     let end = signals::end()?;
     let orphaned = args.until_stdin_closes.then(stdin_closes);

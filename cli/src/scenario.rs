@@ -9,7 +9,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
-pub(crate) use action::{Action, Before, CniCommand, Condition, PodEvent, Stop};
+pub(crate) use action::{Action, Before, CniCommand, Condition, LinkState, PodEvent, Stop};
 pub(crate) use expect::{ClaimState, ContainerState, Expect, Interface, Order, StepCount};
 pub(crate) use shipped::{MANIFESTS, SHIPPED};
 
@@ -30,6 +30,10 @@ struct File {
     #[serde(default)]
     driver: Vec<String>,
     #[serde(default)]
+    interfaces: Vec<String>,
+    #[serde(default = "yes")]
+    consumable_capacity: bool,
+    #[serde(default)]
     slice_wipe_seconds: Option<u64>,
     #[serde(default)]
     manifests: Vec<String>,
@@ -44,6 +48,10 @@ fn both() -> Vec<Flavor> {
     vec![Flavor::Containerd, Flavor::Crio]
 }
 
+fn yes() -> bool {
+    true
+}
+
 /// A scenario that can be run.
 #[derive(Debug)]
 pub(crate) struct Scenario {
@@ -56,6 +64,10 @@ pub(crate) struct Scenario {
     pub(crate) kubelet_api: Option<KubeletApi>,
     /// Further options of `ndra driver`.
     pub(crate) driver: Vec<String>,
+    /// Interfaces of the node beside its uplink.
+    pub(crate) interfaces: Vec<String>,
+    /// Whether the API server lets claims share devices (KEP-5075).
+    pub(crate) consumable_capacity: bool,
     /// How long the kubelet waits for a driver that is away before it deletes its
     /// ResourceSlices, where that matters.
     pub(crate) slice_wipe_seconds: Option<u64>,
@@ -99,6 +111,8 @@ impl Scenario {
             flavors: file.flavors,
             kubelet_api: file.kubelet_api,
             driver: file.driver,
+            interfaces: file.interfaces,
+            consumable_capacity: file.consumable_capacity,
             slice_wipe_seconds: file.slice_wipe_seconds,
             objects,
             actions: file.actions,
@@ -117,6 +131,17 @@ impl Scenario {
                 "name containerd, crio or both, or leave it out",
             )
             .field("flavors"));
+        }
+        for name in &self.interfaces {
+            // One more is for the other end of its cable.
+            if name.len() > 14 || !ndra_core::cni::is_if_name(name) {
+                return Err(Problem::new(
+                    Place::file(file),
+                    format!("{name:?} is no interface name for a scenario"),
+                    "give it 1 to 14 bytes without `/`, `:` or space",
+                )
+                .field("interfaces"));
+            }
         }
         for pod in action::pods(&self.actions) {
             if self.pod(pod).is_none() {

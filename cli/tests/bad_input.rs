@@ -251,22 +251,23 @@ fn scenarios() {
         assert_eq!((said.code, said.stdout.as_str()), (Some(2), ""));
         said.stderr
     };
-    insta::assert_snapshot!(said("name: a\ntitle: b\nactions: []\nexpects: {}\n"), @r"
+    insta::assert_snapshot!(said("name: a\ntitle: b\nactions: []\nexpects: {}\n"), @"
     × s.yaml:4: unknown field `expects`, expected one of name, title, flavors,
-    │ kubeletApi, driver, sliceWipeSeconds, manifests, objects, actions, expect
+    │ kubeletApi, driver, interfaces, consumableCapacity, sliceWipeSeconds,
+    │ manifests, objects, actions, expect
     help: correct the YAML (or JSON) there
     ");
-    insta::assert_snapshot!(said("name: a\ntitle: b\nactions: [explode: {}]\n"), @r"
+    insta::assert_snapshot!(said("name: a\ntitle: b\nactions: [explode: {}]\n"), @"
     × s.yaml:3: unknown variant `explode`, expected one of apply, wait, check,
     │ before, kill-container, kill-sandbox, delete-pod, force-delete-pod,
     │ replace-pod, stop-driver, start-driver, restart-kubelet, stop-multus,
-    │ start-multus, fail-multus, fail-step
+    │ start-multus, set-interface, fail-multus, fail-step
     help: correct the YAML (or JSON) there
     ");
-    insta::assert_snapshot!(said("name: a\ntitle: b\nactions: [{wait: {pod: web, redy: true}}]\n"), @r"
+    insta::assert_snapshot!(said("name: a\ntitle: b\nactions: [{wait: {pod: web, redy: true}}]\n"), @"
     × s.yaml:3: unknown field `redy`, expected one of pod, phase, gone,
     │ scheduled, ready, waiting, restarts, event, step, cameTo, times,
-    │ republished, slices, orphans
+    │ republished, slices, health, devices, orphans
     help: correct the YAML (or JSON) there
     ");
     insta::assert_snapshot!(said("name: a\ntitle: b\nactions: [{apply: [web]}]\n"), @r"

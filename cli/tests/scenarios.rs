@@ -59,6 +59,12 @@ scenarios! {
     driver_killed: containerd, crio;
     kubelet_restarted: containerd, crio;
     slots_changed: containerd, crio;
+    uplink_full: containerd, crio;
+    whole_nic: containerd, crio;
+    select_by_attribute: containerd, crio;
+    interface_gone: containerd, crio;
+    no_consumable_capacity: containerd, crio;
+    link_down: containerd, crio;
     every_step_fails_once: containerd, crio;
     multus_error: containerd, crio;
     multus_gone: containerd, crio;

@@ -178,17 +178,19 @@ fn a_flow_that_fails_says_where_and_leaves_nothing() {
     settings.add_filter(r"\d+ steps", "N steps");
     settings.bind(|| {
         insta::assert_snapshot!(end, @r#"
-    nothing left behind
-      ✓ 0 CDI specs             ✓ 0 interfaces            ✓ 0 addresses
-      ✓ 0 driver records        ✓ 0 prepared claims       ✓ 0 sandboxes
-      ✓ 0 network namespaces    ✓ 0 claims                ✓ 0 ResourceSlices
-      ✓ 0 sockets
+        nothing left behind
+          ✓ 0 CDI specs             ✓ 0 interfaces            ✓ 0 addresses
+          ✓ 0 driver records        ✓ 0 prepared claims       ✓ 0 sandboxes
+          ✓ 0 network namespaces    ✓ 0 claims                ✓ 0 ResourceSlices
+          ✓ 0 sockets
 
-    ✗  pod default/web did not start after 3 tries: cni-add failed: Multus refused
-       ADD of net1 for pod default/web on network `net1`: error configuring pod
-       [default/web] networking: plugin type="macvlan" failed (add): Link not found
-    failed: 1 pod, 0 attachments, N steps in TIME
-    "#)
+        ✗  pod default/web did not start after 3 tries: prepare failed: ResourceClaim
+           default/net1: spec.devices.config[0].opaque.parameters.config: master is
+           "eth7", but the allocated device is eth0; leave master out to take the
+           allocated one, or select the wanted one: device.attributes[DRIVER].name ==
+           NAME in a CEL selector of the request or its class
+        failed: 1 pod, 0 attachments, N steps in TIME
+        "#)
     });
 }
 

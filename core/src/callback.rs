@@ -6,10 +6,11 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
+use tracing::Instrument;
 
 use crate::attachment::Manager;
 use crate::claim::ClaimUid;
-use crate::event::{Recorder, Step, Subject};
+use crate::event::{Recorder, Step, Subject, claim_span};
 use crate::tasks::Tasks;
 use crate::wire::callback::callback_server::{Callback, CallbackServer};
 use crate::wire::callback::{CreateContainerRequest, CreateContainerResponse};
@@ -221,6 +222,7 @@ impl Callback for CallbackService {
             Ok(uid) => uid,
             Err(error) => {
                 let status = Status::invalid_argument(error.to_string());
+                span.reason("BadCall");
                 span.fail(error);
                 return Err(status);
             }
@@ -229,15 +231,18 @@ impl Callback for CallbackService {
             Ok(state) => state,
             Err(error) => {
                 let status = Status::invalid_argument(error.to_string());
+                span.reason("BadCall");
                 span.fail(error);
                 return Err(status);
             }
         };
         let manager = self.manager.clone();
-        let attach = self.tasks.finish(async move {
+        let log = claim_span(uid.as_str());
+        let attach = async move {
             let attached = manager.attach(&uid, &state.sandbox, deadline).await;
-            span.close_with(attached)
-        });
+            span.close_for(attached)
+        };
+        let attach = self.tasks.finish(attach.instrument(log));
         match attach.await {
             Ok(Ok(())) => Ok(Response::new(CreateContainerResponse {})),
             // Not `Unavailable`, which the hook takes for a driver that is away.

@@ -2,6 +2,7 @@
 
 mod error;
 mod fields;
+mod ground;
 mod handle;
 mod names;
 mod node;
@@ -25,6 +26,7 @@ pub(crate) use handle::allocation;
 pub use handle::{HANDLE_KIND, Handle, HandleError, HandleInterface, HandleSource, MAX_HANDLE};
 pub use names::{assign_names, conflicts, share_a_pod};
 pub use parameters::{API_VERSION, KIND, MAX_PARAMETERS, Parameters, ParametersError, parameters};
+pub(crate) use plan::allocated;
 pub use plan::{Defaults, Expected, consumers, plan};
 pub use problem::Problem;
 pub use uid::{ClaimUid, ClaimUidError};

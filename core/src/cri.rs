@@ -9,6 +9,7 @@ use serde_json::Value;
 use tonic::transport::Channel;
 use tonic::{Code, Request};
 
+use crate::event::Reason;
 use crate::kube::PodRef;
 use crate::socket::{self, SocketError};
 use crate::wire::cri::runtime_service_client::RuntimeServiceClient;
@@ -79,6 +80,19 @@ pub enum CriError {
         /// What gRPC says.
         reason: String,
     },
+}
+
+impl Reason for CriError {
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Socket(_) => "RuntimeUnreachable",
+            Self::NotFound { .. } => "SandboxGone",
+            Self::NotReady { .. } => "SandboxNotReady",
+            Self::HostNetwork { .. } => "HostNetwork",
+            Self::Unusable { .. } => "Unreadable",
+            Self::Call { .. } => "RuntimeFailed",
+        }
+    }
 }
 
 /// A client of one CRI runtime. Connects when first used and again after a loss.

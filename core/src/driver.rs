@@ -4,6 +4,7 @@
 //! next, the registration with the kubelet last. Stopped the other way round.
 
 mod config;
+mod offered;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -27,25 +28,31 @@ use crate::callback::CallbackService;
 use crate::cdi::{CdiDir, CdiError, HookCommand};
 use crate::cni::Executor;
 use crate::cri::Cri;
+use crate::devices::SourceError;
 use crate::dra::{
-    CLASSIC_VERSIONS, Node, NodeConfig, RegistrationService, V1, V1alpha3, V1beta1, VERSIONS,
-    unprepare_forgotten,
+    ANNOUNCED, CLASSIC_VERSIONS, Node, NodeConfig, RegistrationService, ResourceHealth, V1,
+    V1alpha3, V1beta1, VERSIONS, unprepare_forgotten,
 };
 use crate::event::{EventService, OwnState, Recorder};
 use crate::gate::Gate;
 use crate::health::HealthService;
 use crate::kube::claims::{ClaimApi, ClaimReader};
-use crate::kube::slices::{self, Publisher, PublisherConfig};
+use crate::kube::slices::{Publisher, PublisherConfig};
 use crate::kube::status::StatusConfig;
 use crate::kube::{self, ConnectError, EventPoster, StatusWriter};
+use crate::metrics;
 use crate::multus::Multus;
 use crate::socket::{self, SocketError};
 use crate::tasks::Tasks;
+use crate::wire::dra_health_v1::dra_resource_health_server::DraResourceHealthServer as HealthV1Server;
+use crate::wire::dra_health_v1alpha1::dra_resource_health_server::DraResourceHealthServer as HealthV1alpha1Server;
 use crate::wire::dra_v1::dra_plugin_server::DraPluginServer as DraV1Server;
 use crate::wire::dra_v1alpha3::node_server::NodeServer as DraV1alpha3Server;
 use crate::wire::dra_v1beta1::dra_plugin_server::DraPluginServer as DraV1beta1Server;
 
-pub use config::{Cni, Config, ConfigError, KubeletApi};
+use offered::Offered;
+
+pub use config::{Cni, Config, ConfigError, DeviceSource, KubeletApi};
 
 /// How long a connection may take to carry the last answer. Clients may hold connections
 /// open for ever, so waiting for their end is no way to stop.
@@ -69,6 +76,19 @@ pub enum StartError {
     /// A CDI spec of a prepared claim cannot be written.
     #[error(transparent)]
     Cdi(#[from] CdiError),
+    /// The node's interfaces cannot be looked at.
+    #[error(transparent)]
+    Devices(#[from] SourceError),
+    /// The port for metrics cannot be had.
+    #[error(
+        "cannot serve metrics on {address}: {reason}; choose another --metrics-port (the chart's metrics.port) or --metrics-ip"
+    )]
+    Metrics {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        reason: String,
+    },
     /// The port for probes cannot be had.
     #[error(
         "cannot serve the health on {address}: {reason}; choose another --health-port (the chart's health.port) or --health-ip"
@@ -92,11 +112,13 @@ pub struct Driver {
     events: Arc<EventPoster>,
     /// None where the API has no devices.
     publisher: Option<Publisher>,
+    _offered: Offered,
     /// Registration ends first, so that the kubelet calls nobody who is leaving.
     registration: Running,
     calls: Running,
     stream: Running,
     health: Option<Running>,
+    _metrics: Option<AbortOnDropHandle<()>>,
     background: CancellationToken,
     tasks: Tasks,
     _guards: [DropGuard; 2],
@@ -115,7 +137,8 @@ impl Driver {
             config.stop_timeout,
         )
         .await?;
-        let recorder = Recorder::new(config.event_ring);
+        let steps = metrics::Steps::new();
+        let recorder = Recorder::observed(config.event_ring, steps.observer());
         let status = Arc::new(StatusWriter::start(
             client.clone(),
             StatusConfig {
@@ -163,6 +186,7 @@ impl Driver {
         manager.unpin_forgotten().await;
         restore(&manager, &cdi, &status)?;
 
+        let offered = Offered::start(&config, manager.store()).await?;
         let background = CancellationToken::new();
         let tasks = Tasks::default();
         let node = Node::new(
@@ -170,6 +194,7 @@ impl Driver {
                 driver: config.driver_name.clone(),
                 node: config.node_name.clone(),
                 defaults: config.defaults(),
+                devices: offered.devices(),
                 policy: config.policy(),
                 api_timeout: config.api_timeout,
             },
@@ -201,9 +226,19 @@ impl Driver {
             config.hook_timeout,
         );
         let dra = match config.kubelet_api {
-            KubeletApi::Current => Server::builder()
-                .add_service(DraV1Server::new(V1(node.clone(), own.clone())))
-                .add_service(DraV1beta1Server::new(V1beta1(node.clone(), own.clone()))),
+            KubeletApi::Current => {
+                let health = ResourceHealth::new(
+                    &config.node_name,
+                    offered.devices(),
+                    manager.store().clone(),
+                    background.clone(),
+                );
+                Server::builder()
+                    .add_service(DraV1Server::new(V1(node.clone(), own.clone())))
+                    .add_service(DraV1beta1Server::new(V1beta1(node.clone(), own.clone())))
+                    .add_service(HealthV1Server::new(health.clone()))
+                    .add_service(HealthV1alpha1Server::new(health))
+            }
             KubeletApi::V1alpha3 => {
                 Server::builder().add_service(DraV1alpha3Server::new(V1alpha3(node.clone())))
             }
@@ -213,15 +248,13 @@ impl Driver {
             .and("callback", callback, &config.callback_socket)?
             .and("dra", dra, &config.dra_socket())?;
         let publisher = (config.kubelet_api == KubeletApi::Current).then(|| {
-            // Nobody changes the set of slots while the driver runs.
-            let (_, devices) = watch::channel(slices::slots(config.slots, &config.uplink));
             Publisher::start(
                 client,
                 PublisherConfig {
                     driver: config.driver_name.clone(),
                     node: config.node_name.clone(),
                 },
-                devices,
+                offered.offer(),
             )
         });
         tasks.spawn(work_off(
@@ -240,7 +273,10 @@ impl Driver {
             Server::builder().add_service(RegistrationService::server(
                 config.driver_name.clone(),
                 config.dra_socket().display().to_string(),
-                versions,
+                match config.kubelet_api {
+                    KubeletApi::Current => &ANNOUNCED,
+                    KubeletApi::V1alpha3 => versions,
+                },
                 registered_tx,
                 own.clone(),
             )),
@@ -260,6 +296,24 @@ impl Driver {
                 Some(Running::serve_port(&own, router, address).await?)
             }
         };
+        let metrics = match config.metrics {
+            None => None,
+            Some(address) => {
+                let sources = metrics::Sources {
+                    steps,
+                    store: manager.store().clone(),
+                    registered: registered.clone(),
+                    published: publisher.as_ref().map(Publisher::published),
+                    devices: offered.devices(),
+                };
+                let served = metrics::serve(address, sources).await;
+                let (_, server) = served.map_err(|error| StartError::Metrics {
+                    address,
+                    reason: socket::io_text(&error),
+                })?;
+                Some(server)
+            }
+        };
         info!(driver = %config.driver_name, node = %config.node_name, "started");
         Ok(Self {
             registered,
@@ -268,10 +322,12 @@ impl Driver {
             status,
             events,
             publisher,
+            _offered: offered,
             registration,
             calls,
             stream,
             health,
+            _metrics: metrics,
             _guards: [background.clone().drop_guard(), tasks.guard()],
             tasks,
             background,

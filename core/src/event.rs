@@ -16,7 +16,13 @@ use serde_json::{Map, Value};
 
 pub use own::{DriverState, OwnState, Registered, Registration, Socket};
 pub use payload::{MAX_PAYLOAD, bounded, details};
-pub use recorder::{Recorder, Span, Subscription};
+/// The span of everything that is done for a claim: its lines in the log carry the UID,
+/// whoever writes them and whatever the filter is.
+pub(crate) fn claim_span(uid: &str) -> tracing::Span {
+    tracing::error_span!("claim", uid)
+}
+
+pub use recorder::{Closed, Observer, Reason, Recorder, Span, Subscription};
 pub use stream::{EventService, Heard, WatchError, Watched, watch};
 
 /// Version of the JSON form. It changes when a reader of the old form could go wrong.

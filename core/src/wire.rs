@@ -40,3 +40,13 @@ pub mod events {
 pub mod health {
     tonic::include_proto!("grpc.health.v1");
 }
+
+/// `v1.DRAResourceHealth`: how devices are, for the kubelet.
+pub mod dra_health_v1 {
+    tonic::include_proto!("v1");
+}
+
+/// `v1alpha1.DRAResourceHealth`: the same in Kubernetes 1.34.
+pub mod dra_health_v1alpha1 {
+    tonic::include_proto!("v1alpha1");
+}

@@ -14,6 +14,7 @@ use crate::access::{Access, Credentials};
 use crate::authorize::Rbac;
 use crate::control;
 use crate::faults::Faults;
+use crate::gates::Gates;
 use crate::listen::Gate;
 use crate::object;
 use crate::requests::{RequestLog, RequestRecord};
@@ -35,6 +36,8 @@ pub struct Config {
     pub controllers: bool,
     /// Who may do less than everything.
     pub rbac: Rbac,
+    /// Feature gates of Kubernetes.
+    pub gates: Gates,
     /// How many changes are kept for watches; a watch that falls behind more gets 410.
     pub history: usize,
 }
@@ -46,6 +49,7 @@ impl Default for Config {
             access: Access::Open,
             controllers: true,
             rbac: Rbac::default(),
+            gates: Gates::default(),
             history: 10_000,
         }
     }
@@ -125,7 +129,7 @@ impl ApiServer {
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         let faults = Faults::new();
-        let store = Arc::new(Store::new(config.history));
+        let store = Arc::new(Store::with(config.history, config.gates));
         let shared = Shared {
             store: Arc::clone(&store),
             faults: faults.clone(),

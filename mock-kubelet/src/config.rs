@@ -43,6 +43,8 @@ pub struct Timing {
     pub register_retry: Duration,
     /// Wait before a lost DRA connection is dialled again.
     pub reconnect: Duration,
+    /// Wait before a stream of devices' health that has ended is asked for again.
+    pub health_retry: Duration,
     /// Period in which sandboxes and containers are listed.
     pub relist: Duration,
     /// Wait before a pod is synced again when its claims could not be prepared, and
@@ -74,6 +76,7 @@ impl Default for Timing {
             info_deadline: Duration::from_secs(1),
             register_retry: Duration::from_millis(500),
             reconnect: Duration::from_secs(1),
+            health_retry: Duration::from_secs(5),
             relist: Duration::from_secs(1),
             sync_retry: Duration::from_secs(90),
             error_retry: Duration::from_secs(10),
@@ -95,6 +98,7 @@ impl Timing {
         Self {
             register_retry: Duration::from_millis(20),
             reconnect: Duration::from_millis(10),
+            health_retry: Duration::from_millis(20),
             relist: Duration::from_millis(20),
             sync_retry: Duration::from_millis(100),
             error_retry: Duration::from_millis(30),

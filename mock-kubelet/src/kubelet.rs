@@ -13,7 +13,7 @@ use crate::claim::{CheckpointError, Claims, PreparedClaim};
 use crate::config::Config;
 use crate::cri::Runtime;
 use crate::node::{Node, Tasks};
-use crate::plugin::{self, Plugin, Plugins};
+use crate::plugin::{self, HealthMap, Plugin, Plugins};
 use crate::pod;
 use crate::register;
 
@@ -123,6 +123,11 @@ impl Kubelet {
     /// The registered DRA plugins by driver name, kept up to date.
     pub fn plugins(&self) -> watch::Receiver<BTreeMap<String, Plugin>> {
         self.node.plugins.subscribe()
+    }
+
+    /// What plugins say of their devices' health (KEP-4680), by driver and `pool/device`.
+    pub fn health(&self) -> watch::Receiver<HealthMap> {
+        self.node.plugins.health()
     }
 
     /// The claims that the kubelet answers for: empty when every pod has ended well.

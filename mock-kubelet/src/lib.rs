@@ -26,4 +26,4 @@ pub use claim::{CheckpointError, PreparedClaim, PreparedDevice};
 pub use config::{ApiVersion, Config, Timing};
 pub use cri::EXIT_CODE_ANNOTATION;
 pub use kubelet::{Kubelet, StartError};
-pub use plugin::{Plugin, PluginStatus};
+pub use plugin::{DeviceHealth, Health, HealthMap, Plugin, PluginStatus};

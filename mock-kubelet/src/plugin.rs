@@ -2,10 +2,12 @@
 
 mod connection;
 mod handshake;
+mod health;
 mod registry;
 mod slices;
 mod store;
 
+pub use health::{DeviceHealth, Health, HealthMap};
 pub(crate) use registry::{register_all, watch_directory};
 pub(crate) use store::{Instance, Plugins};
 pub use store::{Plugin, PluginStatus};

@@ -123,6 +123,10 @@ impl Links {
         match *self {}
     }
 
+    pub fn down(&self, _: &str) -> io::Result<()> {
+        match *self {}
+    }
+
     pub fn addresses(&self, _: &str) -> io::Result<Vec<(IpAddr, u8)>> {
         match *self {}
     }

@@ -100,6 +100,12 @@ impl Links {
         self.wait(self.handle.link().change(message.build()).execute())
     }
 
+    /// Sets a link down.
+    pub fn down(&self, name: &str) -> io::Result<()> {
+        let message = LinkUnspec::new_with_index(self.index(name)?).down();
+        self.wait(self.handle.link().change(message.build()).execute())
+    }
+
     /// Gives a link another name.
     pub fn rename(&self, name: &str, to: &str) -> io::Result<()> {
         let message = LinkUnspec::new_with_index(self.index(name)?);

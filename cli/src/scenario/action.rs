@@ -1,5 +1,6 @@
 //! What can happen in a scenario.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use ndra_core::event::{Phase, Step};
@@ -40,6 +41,8 @@ pub(crate) enum Action {
     StopMultus(Nothing),
     /// Multus comes back.
     StartMultus(Nothing),
+    /// An interface of the node changes, comes or goes.
+    SetInterface(SetInterface),
     /// Multus answers the next calls of a command with an error.
     FailMultus(FailMultus),
     /// Lets a step fail the next time, whoever's it is: what lies in its way goes when it
@@ -94,6 +97,27 @@ pub(crate) struct KillContainer {
     /// Its exit code.
     #[serde(default)]
     pub(crate) code: i32,
+}
+
+/// See [`Action::SetInterface`].
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SetInterface {
+    /// One of the scenario's `interfaces`.
+    pub(crate) name: String,
+    pub(crate) state: LinkState,
+}
+
+/// What becomes of an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LinkState {
+    /// It carries traffic; it is made where there is none.
+    Up,
+    /// It is there, and carries none.
+    Down,
+    /// It is there no more.
+    Gone,
 }
 
 /// See [`Action::FailMultus`].
@@ -168,6 +192,13 @@ pub(crate) struct Condition {
     /// So many ResourceSlices are published.
     #[serde(default)]
     pub(crate) slices: Option<usize>,
+    /// What the kubelet holds of the health of devices of its node's pool: Healthy,
+    /// Unhealthy or Unknown.
+    #[serde(default)]
+    pub(crate) health: BTreeMap<String, String>,
+    /// So many devices are published.
+    #[serde(default)]
+    pub(crate) devices: Option<usize>,
     /// So many attachments wait in the driver's record to be released.
     #[serde(default)]
     pub(crate) orphans: Option<usize>,
@@ -207,6 +238,7 @@ pub(super) fn pods(actions: &[Action]) -> Vec<&str> {
             | Action::StopMultus(_)
             | Action::StartMultus(_)
             | Action::FailMultus(_)
+            | Action::SetInterface(_)
             | Action::FailStep(_) => {}
         }
     }

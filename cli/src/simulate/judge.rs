@@ -1,5 +1,7 @@
 //! Holds what was seen against what a scenario expects, and says what is missing.
 
+use std::collections::BTreeMap;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -24,6 +26,8 @@ pub(crate) struct Facts {
     pub(crate) orphans: usize,
     /// UIDs of the ResourceSlices that were there when the kubelet last restarted.
     pub(crate) old_slices: Vec<String>,
+    /// How the kubelet takes devices to be, by their names.
+    pub(crate) health: BTreeMap<String, String>,
 }
 
 /// An interface in a pod.
@@ -64,6 +68,7 @@ pub(crate) fn facts(world: &World) -> Facts {
             .map(|record| record.orphans.len())
             .unwrap_or_default(),
         old_slices: world.old_slices.clone(),
+        health: world.health(),
     }
 }
 
@@ -108,6 +113,20 @@ pub(crate) fn wait(condition: &Condition, seen: &Seen, facts: &Facts) -> Vec<Str
             missing.push(format!(
                 "{found} ResourceSlices are published, not {wanted}"
             ));
+        }
+    }
+    for (device, wanted) in &condition.health {
+        let found = facts.health.get(device).map_or("not known", String::as_str);
+        if found != wanted {
+            missing.push(format!("to the kubelet {device} is {found}, not {wanted}"));
+        }
+    }
+    if let Some(wanted) = condition.devices {
+        let slices = seen.objects(&kind::SLICE);
+        let devices = slices.filter_map(|(_, slice)| slice.pointer("/spec/devices")?.as_array());
+        let found: usize = devices.map(Vec::len).sum();
+        if found != wanted {
+            missing.push(format!("{found} devices are published, not {wanted}"));
         }
     }
     if let Some(wanted) = condition.orphans {

@@ -3,6 +3,7 @@
 
 mod calls;
 mod found;
+mod interfaces;
 mod leftovers;
 mod multus;
 mod multus_daemon;

@@ -38,7 +38,7 @@ const EXAMPLE: (&str, &str) = (
 );
 
 /// Devices that a driver publishes by default.
-const SLOTS: usize = 8;
+const ATTACHMENTS: usize = 8;
 
 /// The most pods whose steps are shown one by one.
 const SHOWN: usize = 5;
@@ -122,8 +122,8 @@ impl Plan {
         }
     }
 
-    /// Devices for all pods that live at the same time.
-    fn slots(&self) -> usize {
+    /// Attachments of all pods that live at the same time.
+    fn attachments(&self) -> usize {
         let together = match self {
             Self::Pods {
                 copies, parallel, ..
@@ -133,7 +133,7 @@ impl Plan {
         let devices: usize = self.objects().iter().map(devices).sum();
         // Templates make a claim for every pod.
         let devices = devices.max(1) * self.objects().len().max(self.pods()).max(1);
-        (devices * together).clamp(SLOTS, 4096)
+        (devices * together).clamp(ATTACHMENTS, 4096)
     }
 
     fn options(
@@ -168,7 +168,16 @@ impl Plan {
             },
             kubelet_api,
             rbac: args.rbac.as_deref().map(rights::read).transpose()?,
-            slots: self.slots(),
+            slots: None,
+            attachments: self.attachments(),
+            interfaces: match self {
+                Self::Pods { .. } => Vec::new(),
+                Self::Scenario(scenario) => scenario.interfaces.clone(),
+            },
+            consumable_capacity: match self {
+                Self::Pods { .. } => true,
+                Self::Scenario(scenario) => scenario.consumable_capacity,
+            },
             driver,
             gated: matches!(self, Self::Scenario(s) if has_gates(&s.actions)),
             timeout: args.timeout,
@@ -357,7 +366,7 @@ async fn watched(
     });
     let options = Options {
         gated: true,
-        slots: options.slots * Watched::TOGETHER,
+        attachments: options.attachments * Watched::TOGETHER,
         slice_wipe: Duration::from_secs(1),
         ..options
     };

@@ -14,7 +14,7 @@ use super::judge;
 use super::world::{Stop, World};
 use crate::failure::Failure;
 use crate::manifest::{Object, kind};
-use crate::scenario::{Action, Before, CniCommand, Condition, Scenario, pod_key};
+use crate::scenario::{Action, Before, CniCommand, Condition, LinkState, Scenario, pod_key};
 
 /// Why a scenario cannot go on.
 #[derive(Debug)]
@@ -131,8 +131,8 @@ impl<'a> Stage<'a> {
                 self.world.stop_driver(*how).await.map_err(Stuck::Failed)?;
             }
             Action::StartDriver(start) => {
-                if let Some(slots) = start.slots {
-                    self.world.options.slots = slots;
+                if start.slots.is_some() {
+                    self.world.options.slots = start.slots;
                 }
                 self.world.start_driver()?;
             }
@@ -148,6 +148,10 @@ impl<'a> Stage<'a> {
                 multus
                     .fail_next(fail.times, command, &fail.error)
                     .map_err(Stuck::Failed)?;
+            }
+            Action::SetInterface(set) => {
+                let set = self.world.network.set(&set.name, set.state);
+                set.map_err(Stuck::Failed)?;
             }
             Action::FailStep(step) => {
                 let how = self.faults.inject(*step, self.world);
@@ -278,6 +282,11 @@ fn words(action: &Action) -> Option<String> {
         Action::RestartKubelet(_) => "the kubelet restarts".into(),
         Action::StopMultus(_) => "Multus goes away".into(),
         Action::StartMultus(_) => "Multus comes back".into(),
+        Action::SetInterface(set) => match set.state {
+            LinkState::Up => format!("{} comes up", set.name),
+            LinkState::Down => format!("{} goes down", set.name),
+            LinkState::Gone => format!("{} is taken away", set.name),
+        },
         Action::FailMultus(fail) => match fail.times {
             1 => format!("the plugin will fail the next {}", fail.command),
             times => format!("the plugin will fail the next {times} {}s", fail.command),

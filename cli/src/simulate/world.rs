@@ -1,7 +1,7 @@
 //! The node of a run: API server, Multus, runtime and kubelet as mocks in this process, the
 //! driver in its own, and the handles to strike them with faults.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use kube::api::{Api, DeleteParams, DynamicObject, PostParams, Preconditions};
@@ -9,7 +9,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::Status;
 use ndra_core::event::Recorder;
 use ndra_core::gate::{Gate, GateKeeper};
-use ndra_mock_apiserver::{Access, ApiServer, Rbac};
+use ndra_mock_apiserver::{Access, ApiServer, Gates, Rbac};
 use ndra_mock_cri::Namespaces;
 use ndra_mock_kubelet::{Kubelet, PluginStatus};
 use serde_json::{Value, json};
@@ -38,8 +38,14 @@ pub(crate) const DRIVER: &str = "dra.networking";
 pub(crate) struct Options {
     pub(crate) lane: Lane,
     pub(crate) kubelet_api: KubeletApi,
-    /// Devices that the driver publishes.
-    pub(crate) slots: usize,
+    /// Slots for the driver to offer, where it is not to offer interfaces.
+    pub(crate) slots: Option<usize>,
+    /// How many attachments the node's uplink takes.
+    pub(crate) attachments: usize,
+    /// Interfaces of the node beside its uplink.
+    pub(crate) interfaces: Vec<String>,
+    /// Whether the API server lets claims share devices.
+    pub(crate) consumable_capacity: bool,
     /// Further options of `ndra driver`.
     pub(crate) driver: Vec<String>,
     /// What the driver may do; `None` is everything.
@@ -101,6 +107,9 @@ impl World {
                 // A client in a pod knows no other.
                 MultusKind::Real(_) => Access::Token,
             },
+            gates: Gates {
+                consumable_capacity: options.consumable_capacity,
+            },
             ..ndra_mock_apiserver::Config::default()
         })
         .await
@@ -119,7 +128,8 @@ impl World {
         } else {
             (Gate::default(), None)
         };
-        let network = Network::new(&options.lane, &work);
+        let network = Network::new(&options.lane, &work, &options.interfaces)
+            .map_err(|error| Failure::run(error, ""))?;
         let plugins = match network.plugins() {
             Ok(played) => Plugins::start(&work, played)?,
             Err(real) => Plugins::real(real),
@@ -180,13 +190,23 @@ impl World {
         let mut ground = vec![object(json!({
             "apiVersion": "v1", "kind": "Node", "metadata": { "name": NODE },
         }))?];
-        let class = json!({
-            "apiVersion": "resource.k8s.io/v1", "kind": "DeviceClass",
-            "metadata": { "name": DRIVER },
-            "spec": { "selectors": [{ "cel": {
-                "expression": format!("device.driver == \"{DRIVER}\"") } }] },
-        });
-        ground.push(object(class)?);
+        // As the chart makes them.
+        let attributes = format!("device.attributes[\"{DRIVER}\"]");
+        for (name, which) in [
+            (DRIVER.to_owned(), format!("\"uplink\" in {attributes}")),
+            (
+                format!("nic.{DRIVER}"),
+                format!("{attributes}.type == \"whole\""),
+            ),
+        ] {
+            let class = json!({
+                "apiVersion": "resource.k8s.io/v1", "kind": "DeviceClass",
+                "metadata": { "name": name },
+                "spec": { "selectors": [{ "cel": {
+                    "expression": format!("device.driver == \"{DRIVER}\" && {which}") } }] },
+            });
+            ground.push(object(class)?);
+        }
         let spaces: BTreeSet<&str> = objects
             .iter()
             .filter_map(|object| object.namespace.as_deref())
@@ -290,7 +310,17 @@ impl World {
         .collect();
         let hook = self.runtime.hook_arguments(work);
         flags.extend(hook.iter().map(|arg| format!("--hook-arg={arg}")));
-        flags.push(format!("--slots={}", self.options.slots));
+        let given = |name: &str| self.options.driver.iter().any(|own| own.starts_with(name));
+        match self.options.slots {
+            Some(slots) => flags.push(format!("--slots={slots}")),
+            None if given("--slots") => {}
+            None => {
+                if !given("--max-attachments") {
+                    flags.push(format!("--max-attachments={}", self.options.attachments));
+                }
+                flags.extend(self.network.interface_flags());
+            }
+        }
         // A node's own times are made for minutes; here a wait is a fault that a person
         // looks at.
         let times = [
@@ -353,8 +383,32 @@ impl World {
         })
         .await
         .map_err(part("mock kubelet"))?;
+        let (mut health, board) = (kubelet.health(), self.board.clone());
+        let told = tokio::spawn(async move {
+            while health.changed().await.is_ok() {
+                health.mark_unchanged();
+                board.nudge();
+            }
+        });
+        // The one of the kubelet before ends with it.
+        self.followers.push(AbortOnDropHandle::new(told));
         self.kubelet = Some(kubelet);
         Ok(())
+    }
+
+    /// How the kubelet takes the devices of the node's pool to be.
+    pub(crate) fn health(&self) -> BTreeMap<String, String> {
+        let Some(kubelet) = &self.kubelet else {
+            return BTreeMap::new();
+        };
+        let health = kubelet.health();
+        let health = health.borrow();
+        let devices = health.get(DRIVER).into_iter().flatten();
+        let devices = devices.filter_map(|(key, device)| {
+            let name = key.strip_prefix(NODE)?.strip_prefix('/')?;
+            Some((name.to_owned(), format!("{:?}", device.now())))
+        });
+        devices.collect()
     }
 
     /// Orders faults of the API server.

@@ -3,6 +3,7 @@
 use super::record::RecordError;
 use super::{NetworkError, PinError};
 use crate::cri::CriError;
+use crate::event::Reason;
 use crate::kube::PodRef;
 use crate::kube::claims::ClaimReadError;
 
@@ -115,4 +116,22 @@ pub enum AttachError {
         /// Why.
         source: NetworkError,
     },
+}
+
+impl Reason for AttachError {
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::NotPrepared => "NotPrepared",
+            Self::Busy => "Busy",
+            Self::NameTaken { .. } => "NameTaken",
+            Self::InUse { .. } => "InUse",
+            Self::NotReserved { .. } => "NotReserved",
+            Self::Reservation { .. } => "ClaimUnreadable",
+            Self::Cri(error) => error.reason(),
+            Self::Record(_) => "Record",
+            Self::Add { source, .. } => source.reason(),
+            Self::Pin { .. } => "Namespace",
+            Self::Debris { .. } => "Debris",
+        }
+    }
 }

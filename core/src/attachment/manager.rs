@@ -204,7 +204,7 @@ impl Manager {
             span.detail("netns", sandbox.netns.display().to_string());
             span.detail("podUid", sandbox.pod.uid.as_str());
         }
-        span.close_with(found)
+        span.close_for(found)
     }
 
     /// Is this pod entitled to the claim, and is nobody else using it?

@@ -9,6 +9,7 @@ use super::Place;
 use crate::claim::AttachmentPlan;
 use crate::cni::{CniResult, ExecError, Executor, Invocation};
 use crate::event::Actor;
+use crate::event::Reason;
 use crate::multus::{InterfaceAttributes, Multus, MultusError, Pod};
 
 /// Who runs the CNI plugins.
@@ -43,6 +44,26 @@ pub enum NetworkError {
         /// What became of running it directly.
         direct: ExecError,
     },
+}
+
+impl Reason for NetworkError {
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Multus(MultusError::Unreachable(_)) => "MultusUnreachable",
+            Self::Multus(MultusError::TimedOut { .. }) => "TimedOut",
+            Self::Multus(MultusError::Refused { .. }) => "MultusRefused",
+            Self::Multus(MultusError::Unreadable { .. }) => "Unreadable",
+            Self::Multus(MultusError::Invalid(error))
+            | Self::Direct(error)
+            | Self::Both { direct: error, .. } => match error {
+                ExecError::Invalid { .. } => "BadConfig",
+                ExecError::NotFound { .. } => "PluginMissing",
+                ExecError::TimedOut { .. } => "TimedOut",
+                ExecError::TooMuchOutput { .. } | ExecError::Unreadable { .. } => "Unreadable",
+                _ => "PluginFailed",
+            },
+        }
+    }
 }
 
 /// What a failed ADD may have left behind.

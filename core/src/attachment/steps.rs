@@ -50,7 +50,7 @@ impl Steps {
             span.detail("ips", addresses(result, place));
             span.detail("result", json!(result));
         }
-        span.close_with(added)
+        span.close_for(added)
     }
 
     /// DEL, tried as often as configured while time is left.
@@ -95,7 +95,7 @@ impl Steps {
         let deleted = network
             .del(&orphan.plan, place, orphan.result.as_deref(), deadline)
             .await;
-        span.close_with(deleted)
+        span.close_for(deleted)
     }
 }
 

@@ -20,6 +20,11 @@ impl ClaimError {
             kind: Box::new(kind),
         }
     }
+
+    /// Whether the node has the allocated device no more.
+    pub(crate) fn device_is_gone(&self) -> bool {
+        matches!(*self.kind, ClaimErrorKind::DeviceGone { .. })
+    }
 }
 
 /// Why a claim is refused. Texts in it are bounded and escaped.
@@ -80,6 +85,13 @@ pub enum ClaimErrorKind {
          claim be allocated again"
     )]
     DeviceTwice { index: usize, device: String },
+
+    #[error(
+        "status.allocation.devices.results: the device {device} is not on node {node} any more; \
+         bring its interface back, or delete the pod and its claim, so that another device is \
+         allocated"
+    )]
+    DeviceGone { device: String, node: String },
 
     #[error(
         "status.allocation.devices.results[{index}].adminAccess: request {request} has admin \

@@ -1,6 +1,7 @@
 //! From an allocated ResourceClaim to the attachments it asks for on this node.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use k8s_openapi::api::resource::v1::{
@@ -8,11 +9,13 @@ use k8s_openapi::api::resource::v1::{
 };
 
 use super::error::{ClaimError, ClaimErrorKind as Kind};
+use super::ground::Ground;
 use super::problem::Problem;
 use super::{
     AttachmentPlan, ClaimPlan, ClaimUid, Consumer, DeviceKey, Parameters, node, parameters,
 };
 use crate::cni::{ConfigFrom, ConfigList, Policy};
+use crate::devices::Devices;
 use crate::event::ClaimRef;
 use crate::shown::{plain, quoted};
 
@@ -34,14 +37,17 @@ pub struct Expected<'a> {
 /// What a request gets that says nothing about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Defaults {
-    /// The node's interface under MACVLAN.
+    /// The node's interface under MACVLAN, where the device does not say which.
     pub uplink: String,
+    /// The node's devices, where they are interfaces.
+    pub devices: Option<Arc<Devices>>,
 }
 
 impl Default for Defaults {
     fn default() -> Self {
         Self {
             uplink: "eth0".into(),
+            devices: None,
         }
     }
 }
@@ -82,9 +88,15 @@ pub fn plan(
     let mut attachments = Vec::with_capacity(devices.len());
     let mut places = Vec::with_capacity(devices.len());
     for (device, requests) in devices {
+        let ground = Ground::find(defaults, &device.device).ok_or_else(|| {
+            refuse(Kind::DeviceGone {
+                device: plain(&device.device),
+                node: expected.node.to_owned(),
+            })
+        })?;
         let merged = Merged::of(&layers, requests);
         places.push(merged.if_name.as_ref().map(|(_, path)| path.clone()));
-        let attachment = merged.attachment(device, requests.main, defaults);
+        let attachment = merged.attachment(device, requests.main, &ground);
         attachments.push(attachment.map_err(|problem| refuse(Kind::Parameters(vec![problem])))?);
     }
     distinct_names(&attachments, &places).map_err(refuse)?;
@@ -122,6 +134,15 @@ pub fn consumers(claim: &ResourceClaim) -> Vec<Consumer> {
 struct Requests<'a> {
     main: &'a str,
     full: &'a str,
+}
+
+/// The devices that an allocated claim has of this driver, in the order of the allocation.
+pub(crate) fn allocated(claim: &ResourceClaim, expected: &Expected<'_>) -> Vec<DeviceKey> {
+    let status = claim.status.as_ref();
+    let allocation = status.and_then(|status| status.allocation.as_ref());
+    let found = allocation.and_then(|allocation| devices(allocation, expected).ok());
+    let found = found.unwrap_or_default().into_iter();
+    found.map(|(key, _)| key).collect()
 }
 
 /// The devices allocated to this driver, in the order of the allocation.
@@ -332,7 +353,7 @@ fn class<'a>(claim: &'a ResourceClaim, entry: &DeviceAllocationConfiguration) ->
 #[derive(Default)]
 struct Merged<'a> {
     if_name: Option<(&'a String, String)>,
-    config: Option<&'a ConfigList>,
+    config: Option<(&'a ConfigList, String)>,
     ips: Option<(&'a Vec<IpNet>, String)>,
     mac: Option<(&'a String, String)>,
     cni_args: Option<&'a BTreeMap<String, String>>,
@@ -358,7 +379,9 @@ impl<'a> Merged<'a> {
             if let Some(mac) = &given.mac {
                 merged.mac = Some((mac, at("mac")));
             }
-            merged.config = given.config.as_ref().or(merged.config);
+            if let Some(config) = &given.config {
+                merged.config = Some((config, at("config")));
+            }
             merged.cni_args = given.cni_args.as_ref().or(merged.cni_args);
         }
         merged
@@ -368,17 +391,17 @@ impl<'a> Merged<'a> {
         self,
         device: DeviceKey,
         request: &str,
-        defaults: &Defaults,
+        ground: &Ground<'_>,
     ) -> Result<AttachmentPlan, Problem> {
         let ips = self
             .ips
             .as_ref()
             .map(|(ips, _)| (*ips).clone())
             .unwrap_or_default();
-        let network = match self.config {
-            Some(config) => config.clone(),
-            None if ips.is_empty() => ConfigList::macvlan(&defaults.uplink),
-            None => ConfigList::macvlan(&defaults.uplink).with_static_ipam(),
+        let network = match &self.config {
+            Some((config, path)) => ground.fit((*config).clone(), path)?,
+            None if ips.is_empty() => ground.network(),
+            None => ground.network().with_static_ipam(),
         };
         let network = match &self.ips {
             Some((_, path)) => network

@@ -72,6 +72,18 @@ impl ConfigList {
         plugin.insert("type".into(), "macvlan".into());
         plugin.insert("master".into(), uplink.into());
         plugin.insert("mode".into(), "bridge".into());
+        Self::own(plugin)
+    }
+
+    /// The driver's own network of a whole interface: it is moved into the pod.
+    pub fn host_device(interface: &str) -> Self {
+        let mut plugin = Map::new();
+        plugin.insert("type".into(), "host-device".into());
+        plugin.insert("device".into(), interface.into());
+        Self::own(plugin)
+    }
+
+    fn own(plugin: Map<String, Value>) -> Self {
         let plugins = vec![plugin];
         Self {
             cni_version: DEFAULT_VERSION.into(),

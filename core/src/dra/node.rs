@@ -8,14 +8,15 @@ use futures::future::join_all;
 use kube::Client;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{Instrument, info, warn};
 
 use crate::attachment::record::Record;
 use crate::attachment::{Manager, PreparedClaim};
 use crate::cdi::CdiDir;
 use crate::claim::{self, ClaimPlan, ClaimUid, Defaults, DeviceKey, Expected};
 use crate::cni;
-use crate::event::{Recorder, Span, Step, Subject, details};
+use crate::devices::Known;
+use crate::event::{Recorder, Span, Step, Subject, claim_span, details};
 use crate::kube::EventPoster;
 use crate::kube::claims::{ClaimReadError, ClaimReader};
 use crate::tasks::Tasks;
@@ -56,6 +57,8 @@ pub struct NodeConfig {
     pub node: String,
     /// For requests without parameters.
     pub defaults: Defaults,
+    /// The node's devices, where they are interfaces.
+    pub devices: Known,
     /// What the administrator allows.
     pub policy: cni::Policy,
     /// How long looking for a claim's pods may take.
@@ -135,18 +138,20 @@ impl Node {
         // Read and check all of them first: claims of one call may contradict each other.
         let planned = join_all(claims.into_iter().map(|name| async move {
             let span = self.begin(Step::Prepare, &name);
-            let plan = self.plan(&name).await;
+            let log = claim_span(&name.uid);
+            let plan = self.plan(&name).instrument(log).await;
             (name, span, plan)
         }))
         .await;
         let (mut plans, mut spans) = (Vec::new(), Vec::new());
-        for (name, span, plan) in planned {
+        for (name, mut span, plan) in planned {
             match plan {
                 Ok(plan) => {
                     plans.push(plan);
                     spans.push(span);
                 }
-                Err(error) => {
+                Err((reason, error)) => {
+                    span.reason(reason);
                     span.fail(&error);
                     answers.insert(name.uid, Err(error));
                 }
@@ -159,7 +164,7 @@ impl Node {
                 let uid = plan.claim.uid.clone();
                 let outcome = match refusal {
                     Some(error) => Err(error),
-                    None => self.hold(plan).await,
+                    None => self.hold(plan).instrument(claim_span(&uid)).await,
                 };
                 if let Ok(devices) = &outcome {
                     let ids: Vec<_> = devices.iter().map(|d| d.cdi_device.as_str()).collect();
@@ -174,9 +179,10 @@ impl Node {
     }
 
     /// Reads the claim and decides what it asks for.
-    async fn plan(&self, name: &ClaimName) -> Result<ClaimPlan, String> {
+    async fn plan(&self, name: &ClaimName) -> Result<ClaimPlan, (&'static str, String)> {
         let config = &self.config;
-        let _: ClaimUid = name.uid.parse().map_err(text)?;
+        let refused = |error: String| ("ClaimRefused", error);
+        let _: ClaimUid = name.uid.parse().map_err(text).map_err(refused)?;
         let mut claim = match self.claims.get(&name.namespace, &name.name).await {
             Ok(claim) => claim,
             Err(error) => {
@@ -190,14 +196,15 @@ impl Node {
                         warn!(claim = %name.uid, %error, "prepared again from the record");
                         Ok(plan)
                     }
-                    _ => Err(error.to_string()),
+                    _ => Err(("ClaimUnreadable", error.to_string())),
                 };
             }
         };
         if let Some(handle) = &name.handle {
             let allocation = claim::allocation(handle, &config.driver, &config.node);
             let allocation = allocation.map_err(|error| {
-                format!("ResourceClaim {}/{}: {error}", name.namespace, name.name)
+                let claim = format!("{}/{}", name.namespace, name.name);
+                refused(format!("ResourceClaim {claim}: {error}"))
             })?;
             claim.status.get_or_insert_default().allocation = Some(allocation);
         }
@@ -208,7 +215,30 @@ impl Node {
             driver: &config.driver,
             node: &config.node,
         };
-        claim::plan(&claim, &expected, &config.defaults, &config.policy).map_err(text)
+        let defaults = Defaults {
+            devices: config.devices.as_ref().map(|now| now.borrow().clone()),
+            ..config.defaults.clone()
+        };
+        let planned = claim::plan(&claim, &expected, &defaults, &config.policy);
+        if let Err(error) = &planned
+            && error.device_is_gone()
+        {
+            // A NIC that a pod has is not the node's, and a driver that has just started
+            // does not know it. The record does.
+            let devices = claim::allocated(&claim, &expected);
+            let held = self.manager.store().read(|record| {
+                let held = record.claims.get(&name.uid).map(PreparedClaim::plan)?;
+                let keys: Vec<_> = held.attachments.iter().map(|a| a.device.clone()).collect();
+                (keys == devices).then_some(held)
+            });
+            if let Some(held) = held {
+                return Ok(ClaimPlan {
+                    reserved_for: claim::consumers(&claim),
+                    ..held
+                });
+            }
+        }
+        planned.map_err(text).map_err(refused)
     }
 
     /// Finds contradictions between claims and gives names to interfaces without one.
@@ -372,7 +402,8 @@ impl Node {
         let (claims, mut answers) = bounded(claims);
         let done = join_all(claims.into_iter().map(|name| async move {
             let span = self.begin(Step::Unprepare, &name);
-            let outcome = self.undo(&name).await;
+            let log = claim_span(&name.uid);
+            let outcome = self.undo(&name).instrument(log).await;
             (name.uid, span.close_with(outcome))
         }));
         answers.extend(done.await);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::attachment::Times;
 use crate::claim::Defaults;
 use crate::cni::{self, ConfigFrom};
+use crate::devices::{Pattern, Rules, Source};
 use crate::socket;
 
 /// Who calls the CNI plugins.
@@ -32,6 +33,27 @@ pub enum KubeletApi {
     /// controller of the driver's own allocates; devices are not published, and what became
     /// of them has no place in the API.
     V1alpha3,
+}
+
+/// Where the devices come from that a node offers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeviceSource {
+    /// So many devices that each mean one virtual interface on the uplink; no interface is
+    /// looked at.
+    Slots(usize),
+    /// The node's interfaces.
+    Interfaces {
+        /// Where they are found.
+        source: Source,
+        /// See [`Rules::include`].
+        include: Vec<Pattern>,
+        /// See [`Rules::exclude`].
+        exclude: Vec<Pattern>,
+        /// See [`Rules::share`].
+        share: Vec<Pattern>,
+        /// How many attachments a shared interface takes at the same time.
+        attachments: usize,
+    },
 }
 
 /// The settings of one driver on one node.
@@ -63,6 +85,8 @@ pub struct Config {
     pub events_socket: PathBuf,
     /// Where probes ask for the driver's health; `None` opens no port.
     pub health: Option<SocketAddr>,
+    /// Where Prometheus scrapes; `None` opens no port.
+    pub metrics: Option<SocketAddr>,
     /// The runtime's CRI socket.
     pub cri_socket: PathBuf,
     /// Who calls the CNI plugins.
@@ -73,8 +97,8 @@ pub struct Config {
     pub cni_cache_dir: PathBuf,
     /// The node's interface that default attachments use.
     pub uplink: String,
-    /// How many exclusive devices the node offers.
-    pub slots: usize,
+    /// Which devices the node offers.
+    pub devices: DeviceSource,
     /// CNI plugin types that configurations may name; empty allows all.
     pub allow_cni_types: BTreeSet<String>,
     /// Refuse CNI configurations in claims; only a DeviceClass may carry them.
@@ -120,6 +144,7 @@ impl Config {
             callback_socket: "/run/ndra/hook.sock".into(),
             events_socket: "/run/ndra/events.sock".into(),
             health: None,
+            metrics: None,
             cri_socket: "/run/containerd/containerd.sock".into(),
             cni: Cni::Multus {
                 socket: "/run/multus/multus.sock".into(),
@@ -127,7 +152,15 @@ impl Config {
             cni_path: vec!["/opt/cni/bin".into()],
             cni_cache_dir: "/var/lib/cni/multus".into(),
             uplink: "eth0".into(),
-            slots: 8,
+            devices: DeviceSource::Interfaces {
+                source: Source::Kernel {
+                    sysfs: "/sys".into(),
+                },
+                include: Vec::new(),
+                exclude: Vec::new(),
+                share: Vec::new(),
+                attachments: 64,
+            },
             allow_cni_types: BTreeSet::new(),
             class_config_only: false,
             hook_kill_after: Duration::from_secs(30),
@@ -162,6 +195,25 @@ impl Config {
     pub(super) fn defaults(&self) -> Defaults {
         Defaults {
             uplink: self.uplink.clone(),
+            devices: None,
+        }
+    }
+
+    /// The rules for interfaces, where these are the devices.
+    pub(super) fn rules(&self) -> Option<Rules> {
+        match &self.devices {
+            DeviceSource::Slots(_) => None,
+            DeviceSource::Interfaces {
+                include,
+                exclude,
+                share,
+                ..
+            } => Some(Rules {
+                include: include.clone(),
+                exclude: exclude.clone(),
+                share: share.clone(),
+                uplink: self.uplink.clone(),
+            }),
         }
     }
 
@@ -199,6 +251,12 @@ impl Config {
             ("CRI socket", &self.cri_socket),
         ] {
             absolute(flag, path)?;
+        }
+        if let DeviceSource::Interfaces { source, .. } = &self.devices {
+            match source {
+                Source::Kernel { sysfs } => absolute("sysfs directory", sysfs)?,
+                Source::File(file) => absolute("file of interfaces", file)?,
+            }
         }
         if let Cni::Multus { socket } = &self.cni {
             absolute("Multus socket", socket)?;

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -22,7 +22,31 @@ struct Inner {
     capacity: usize,
     ring: Mutex<Ring>,
     newest: watch::Sender<u64>,
+    observer: Option<Observer>,
 }
+
+/// A step that came to its end.
+#[derive(Clone, Copy, Debug)]
+pub struct Closed {
+    /// The step.
+    pub step: Step,
+    /// How long it took.
+    pub duration: Duration,
+    /// Why it failed, in one word out of few; `None` when it went well.
+    pub failed: Option<&'static str>,
+}
+
+/// Is told of every step that ends, where it ends: it must not block.
+pub type Observer = Box<dyn Fn(Closed) + Send + Sync>;
+
+/// The word for an error by which failures are counted. There must be few of them.
+pub trait Reason {
+    /// One word in CamelCase, as in the reasons of Kubernetes.
+    fn reason(&self) -> &'static str;
+}
+
+/// The word for failures that have none of their own.
+const FAILED: &str = "Failed";
 
 #[derive(Default)]
 struct Ring {
@@ -33,11 +57,21 @@ struct Ring {
 impl Recorder {
     /// A recorder whose ring holds `capacity` events.
     pub fn new(capacity: usize) -> Self {
+        Self::make(capacity, None)
+    }
+
+    /// The same, and somebody is told of every step that ends.
+    pub fn observed(capacity: usize, observer: Observer) -> Self {
+        Self::make(capacity, Some(observer))
+    }
+
+    fn make(capacity: usize, observer: Option<Observer>) -> Self {
         Self(Arc::new(Inner {
             began: Instant::now(),
             capacity: capacity.max(1),
             ring: Mutex::default(),
             newest: watch::Sender::new(0),
+            observer,
         }))
     }
 
@@ -66,6 +100,7 @@ impl Recorder {
             began: Instant::now(),
             detail,
             open: true,
+            reason: FAILED,
         };
         let detail = std::mem::take(&mut span.detail);
         span.emit(Phase::Begin, detail, None);
@@ -115,6 +150,7 @@ pub struct Span {
     began: Instant,
     detail: Map<String, Value>,
     open: bool,
+    reason: &'static str,
 }
 
 impl Span {
@@ -127,6 +163,23 @@ impl Span {
     /// Completes what is known of the subject, for the event to come.
     pub fn subject(&mut self) -> &mut Subject {
         &mut self.subject
+    }
+
+    /// The word for its failure, should it fail.
+    pub fn reason(&mut self, word: &'static str) -> &mut Self {
+        self.reason = word;
+        self
+    }
+
+    /// As [`Span::close_with`], with the error's own word for the failure.
+    pub fn close_for<T, E: std::fmt::Display + Reason>(
+        mut self,
+        result: Result<T, E>,
+    ) -> Result<T, E> {
+        if let Err(error) = &result {
+            self.reason = error.reason();
+        }
+        self.close_with(result)
     }
 
     /// The step ended well.
@@ -150,6 +203,13 @@ impl Span {
 
     fn close(&mut self, phase: Phase, error: Option<String>) {
         self.open = false;
+        if let Some(observer) = &self.recorder.0.observer {
+            observer(Closed {
+                step: self.step,
+                duration: self.began.elapsed(),
+                failed: (phase == Phase::Fail).then_some(self.reason),
+            });
+        }
         let detail = std::mem::take(&mut self.detail);
         self.emit(phase, detail, error);
     }
@@ -178,6 +238,7 @@ impl Span {
 impl Drop for Span {
     fn drop(&mut self) {
         if self.open {
+            self.reason = "Cancelled";
             self.close(Phase::Fail, Some("given up before it ended".into()));
         }
     }

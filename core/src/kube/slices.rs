@@ -1,17 +1,19 @@
 //! Publishes what devices the node has as ResourceSlices, and again whenever they are lost.
 
 mod plan;
+mod sharing;
 mod sync;
 
 use ::kube::api::{DeleteParams, ListParams};
 use ::kube::runtime::watcher;
 use ::kube::{Api, Client};
-use k8s_openapi::api::resource::v1::{Device, DeviceAttribute, ResourceSlice};
+use k8s_openapi::api::resource::v1::ResourceSlice;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::failure::{Failure, Verdict};
+use crate::devices::Offer;
 
 pub use plan::MAX_DEVICES;
 
@@ -96,28 +98,6 @@ impl PublishError {
     }
 }
 
-/// Devices `slot-0` to `slot-(n-1)`, each meaning one virtual interface on `uplink`.
-pub fn slots(n: usize, uplink: &str) -> Vec<Device> {
-    let text = |value: &str| DeviceAttribute {
-        // The API's limit for a string attribute, in characters.
-        string: Some(value.chars().take(64).collect()),
-        ..DeviceAttribute::default()
-    };
-    (0..n)
-        .map(|i| Device {
-            name: format!("slot-{i}"),
-            attributes: Some(
-                [
-                    ("type".to_owned(), text("virtual")),
-                    ("uplink".to_owned(), text(uplink)),
-                ]
-                .into(),
-            ),
-            ..Device::default()
-        })
-        .collect()
-}
-
 /// Keeps the slices of one driver on one node as they should be: publishes them, splits
 /// them, and publishes them again when the kubelet or somebody else deletes or changes
 /// them. Slices of other pools, under this driver and node, are removed.
@@ -134,12 +114,11 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Starts publishing the newest value of `devices`.
-    pub fn start(
-        client: Client,
-        config: PublisherConfig,
-        devices: watch::Receiver<Vec<Device>>,
-    ) -> Self {
+    /// Starts publishing the newest value of `devices`. Whether the server keeps what
+    /// consumable capacity needs (feature gate `DRAConsumableCapacity`: alpha and off in
+    /// Kubernetes 1.34 and 1.35, on from 1.36) is asked by a dry run before the first write,
+    /// and again after every break of the watch, since that may have been an upgrade.
+    pub fn start(client: Client, config: PublisherConfig, devices: watch::Receiver<Offer>) -> Self {
         let (state, published) = watch::channel(Published::Pending);
         let stop = CancellationToken::new();
         let worker = sync::Worker::new(client, config, devices, state);

@@ -167,6 +167,7 @@ impl World {
             NodeConfig {
                 driver: "dra.networking".into(),
                 node: "node-1".into(),
+                devices: None,
                 defaults: Defaults::default(),
                 policy: cni::Policy::default(),
                 api_timeout: Duration::from_millis(300),

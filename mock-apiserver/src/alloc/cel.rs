@@ -166,6 +166,10 @@ fn variable(driver: &str, device: &Value) -> Result<Box<dyn Val>, String> {
         "driver".into(),
         Box::new(CelString::from(driver.to_owned())),
     );
+    fields.insert(
+        "allowMultipleAllocations".into(),
+        Box::new(CelBool::from(super::capacity::is_shared(device))),
+    );
     fields.insert("attributes".into(), attributes.finish());
     fields.insert("capacity".into(), capacity.finish());
     Ok(Box::new(CelMap::from(fields)))

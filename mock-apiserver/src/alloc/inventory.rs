@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::capacity::{self, Amounts};
 use super::nodes;
 use crate::object::{at, list, name, text};
 
@@ -109,6 +110,8 @@ pub(super) struct Pool {
 pub(crate) struct Inventory {
     slices: Vec<Arc<Value>>,
     pub(super) taken: BTreeSet<DeviceId>,
+    /// What is taken of devices that several share.
+    pub(super) consumed: BTreeMap<DeviceId, Amounts>,
 }
 
 impl Inventory {
@@ -117,6 +120,7 @@ impl Inventory {
         let mut inventory = Inventory {
             slices,
             taken: BTreeSet::new(),
+            consumed: BTreeMap::new(),
         };
         for claim in claims {
             inventory.take(at(claim, &["status", "allocation"]));
@@ -127,8 +131,15 @@ impl Inventory {
     /// Marks the devices of an allocation as taken.
     pub(crate) fn take(&mut self, allocation: &Value) {
         let results = list(allocation, &["devices", "results"]).iter();
-        let exclusive = results.filter(|result| at(result, &["adminAccess"]) != true);
-        self.taken.extend(exclusive.map(DeviceId::of_result));
+        for result in results.filter(|result| at(result, &["adminAccess"]) != true) {
+            let id = DeviceId::of_result(result);
+            if text(result, &["shareID"]).is_empty() {
+                self.taken.insert(id);
+            } else {
+                let sum = self.consumed.entry(id).or_default();
+                capacity::add(sum, &capacity::of_result(result));
+            }
+        }
     }
 
     /// The pools with devices for a node, each reduced to its newest generation.

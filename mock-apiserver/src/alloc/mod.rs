@@ -1,6 +1,7 @@
 //! Choosing devices for claims: what the scheduler's DRA plug-in does, for the features
 //! this project needs. What it can't honour it refuses.
 
+mod capacity;
 pub(crate) mod cel;
 mod cost;
 mod inventory;

@@ -1,5 +1,7 @@
 //! Kubernetes quantities: `1`, `1500m`, `64Gi`, `1e3`.
 
+use std::fmt;
+
 /// An amount, exact to a billionth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Quantity {
@@ -8,7 +10,50 @@ pub(crate) struct Quantity {
 
 const ONE: i128 = 1_000_000_000;
 
+/// Decimal suffixes and what they stand for, in billionths; the largest first.
+const SUFFIXES: [(&str, i128); 10] = [
+    ("E", ONE * 1_000_000_000_000_000_000),
+    ("P", ONE * 1_000_000_000_000_000),
+    ("T", ONE * 1_000_000_000_000),
+    ("G", ONE * 1_000_000_000),
+    ("M", ONE * 1_000_000),
+    ("k", ONE * 1000),
+    ("", ONE),
+    ("m", 1_000_000),
+    ("u", 1000),
+    ("n", 1),
+];
+
+impl fmt::Display for Quantity {
+    /// In decimal, with the largest suffix that leaves no fraction, as Kubernetes writes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.billionths == 0 {
+            return f.write_str("0");
+        }
+        let fitting = |(_, size): &&(&str, i128)| self.billionths % size == 0;
+        match SUFFIXES.iter().find(fitting) {
+            Some((suffix, size)) => write!(f, "{}{suffix}", self.billionths / size),
+            None => write!(f, "{}n", self.billionths),
+        }
+    }
+}
+
 impl Quantity {
+    pub(crate) const ZERO: Quantity = Quantity { billionths: 0 };
+
+    /// The least amount that is `min` plus a multiple of `step`, and not below this one.
+    pub(crate) fn up_to_step(self, min: Quantity, step: Quantity) -> Option<Quantity> {
+        let above = self.billionths.checked_sub(min.billionths)?;
+        if step.billionths <= 0 || above < 0 {
+            return None;
+        }
+        let steps = above / step.billionths + i128::from(above % step.billionths != 0);
+        let billionths = steps
+            .checked_mul(step.billionths)?
+            .checked_add(min.billionths)?;
+        Some(Quantity { billionths })
+    }
+
     pub(crate) fn parse(text: &str) -> Option<Quantity> {
         let (negative, rest) = match text.as_bytes().first()? {
             b'-' => (true, &text[1..]),
@@ -106,6 +151,16 @@ mod tests {
         assert!(quantity("1Gi") > quantity("1G"));
         assert_eq!(quantity("2k").as_integer(), Some(2000));
         assert_eq!(quantity("1m").as_integer(), None);
+    }
+
+    #[test]
+    fn amounts_are_written_with_the_largest_suffix() {
+        let shown = ["0", "1", "1000", "2500M", "10000M", "0.5", "1Gi"];
+        let shown = shown.map(|text| quantity(text).to_string());
+        assert_eq!(
+            shown,
+            ["0", "1", "1k", "2500M", "10G", "500m", "1073741824"]
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::Refusal;
 use super::cel::Selector;
@@ -25,6 +25,8 @@ pub(super) struct Alternative {
     pub(super) amount: Amount,
     pub(super) admin: bool,
     pub(super) class: Arc<Value>,
+    /// How much of which capacity.
+    pub(super) capacity: Map<String, Value>,
     selectors: Vec<(String, Arc<Selector>)>,
 }
 
@@ -139,6 +141,7 @@ fn alternative(
                 "allocationMode",
                 "count",
                 "adminAccess",
+                "capacity",
             ];
             let empty = value.is_null() || value.as_array().is_some_and(Vec::is_empty);
             (!known.contains(&key.as_str()) && !empty).then_some(key)
@@ -192,6 +195,10 @@ fn alternative(
         amount,
         admin: at(asked, &["adminAccess"]) == true,
         class: Arc::clone(class),
+        capacity: at(asked, &["capacity", "requests"])
+            .as_object()
+            .cloned()
+            .unwrap_or_default(),
         selectors,
     })
 }
@@ -227,5 +234,4 @@ fn is_plain(device: &Value) -> bool {
     !tainted
         && list(device, &["consumesCounters"]).is_empty()
         && list(device, &["bindingConditions"]).is_empty()
-        && at(device, &["allowMultipleAllocations"]) != true
 }

@@ -1,7 +1,9 @@
 //! Writing down what was chosen, as `status.allocation` of a claim.
 
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
+use super::capacity;
 use super::request::Wanted;
 use super::search::Chosen;
 use crate::object::{at, list, name, text};
@@ -23,6 +25,12 @@ pub(super) fn allocation(
                 "pool": chosen.device.id.pool,
                 "device": chosen.device.id.device,
             });
+            if let Some(taken) = &chosen.share {
+                result["shareID"] = Uuid::new_v4().to_string().into();
+                if !taken.is_empty() {
+                    result["consumedCapacity"] = capacity::shown(taken);
+                }
+            }
             if asked.admin {
                 result["adminAccess"] = true.into();
             }

@@ -1,11 +1,12 @@
 //! The search for devices that satisfy all requests of all claims at once.
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::capacity::{self, Amounts};
 use super::inventory::{Device, DeviceId, Inventory, Pool};
 use super::request::{Alternative, Amount, Classes, Wanted};
 use super::{Refusal, result};
@@ -25,6 +26,8 @@ pub(super) struct Chosen<'a> {
     pub(super) request: usize,
     /// Index of the alternative in its request.
     pub(super) alternative: usize,
+    /// What it takes of a device that several share.
+    pub(super) share: Option<Amounts>,
 }
 
 /// Finds devices on `node` for all of `claims`. Returns one `status.allocation` a claim.
@@ -44,11 +47,13 @@ pub(crate) fn allocate(
         wanted: &wanted,
         pools: &pools,
         taken: &inventory.taken,
+        consumed: &inventory.consumed,
         matches: RefCell::default(),
     };
     let mut state = State {
         chosen: vec![Vec::new(); claims.len()],
         used: BTreeSet::new(),
+        allocating: BTreeMap::new(),
         steps: 0,
     };
     if !search.request(&mut state, 0, 0)? {
@@ -67,6 +72,7 @@ struct Search<'a> {
     wanted: &'a [Wanted],
     pools: &'a [Pool],
     taken: &'a BTreeSet<DeviceId>,
+    consumed: &'a BTreeMap<DeviceId, Amounts>,
     /// Whether an alternative selects a device: known once, true for the whole search.
     matches: RefCell<HashMap<(Place, usize), bool>>,
 }
@@ -74,6 +80,8 @@ struct Search<'a> {
 struct State<'a> {
     chosen: Vec<Vec<Chosen<'a>>>,
     used: BTreeSet<DeviceId>,
+    /// What is chosen of devices that several share.
+    allocating: BTreeMap<DeviceId, Amounts>,
     steps: usize,
 }
 
@@ -234,7 +242,7 @@ impl<'a> Search<'a> {
         alternative: &Alternative,
         device: &Device,
     ) -> bool {
-        if alternative.admin {
+        if alternative.admin && !capacity::is_shared(device.value()) {
             // Admin access shares a device with anybody, but not twice in one claim.
             !state.chosen[place.0]
                 .iter()
@@ -283,17 +291,34 @@ impl<'a> Search<'a> {
                     !rule.concerns(other_name) || rule.value(other.device) == Some(value)
                 })
             });
-        if allowed {
-            state.chosen[claim].push(Chosen {
-                device,
-                request,
-                alternative: index,
-            });
-            if !alternative.admin {
-                state.used.insert(device.id.clone());
-            }
+        if !allowed {
+            return false;
         }
-        allowed
+        let value = device.value();
+        let Some(taken) = capacity::taken(&device.id.driver, value, &alternative.capacity) else {
+            return false;
+        };
+        let others = [
+            self.consumed.get(&device.id),
+            state.allocating.get(&device.id),
+        ];
+        if !capacity::fits(value, &taken, &others) {
+            return false;
+        }
+        let share = capacity::is_shared(value).then_some(taken);
+        if let Some(taken) = &share {
+            let sum = state.allocating.entry(device.id.clone()).or_default();
+            capacity::add(sum, taken);
+        } else if !alternative.admin {
+            state.used.insert(device.id.clone());
+        }
+        state.chosen[claim].push(Chosen {
+            device,
+            request,
+            alternative: index,
+            share,
+        });
+        true
     }
 
     fn release(
@@ -303,8 +328,12 @@ impl<'a> Search<'a> {
         alternative: &Alternative,
         device: &Device,
     ) {
-        state.chosen[place.0].pop();
-        if !alternative.admin {
+        let chosen = state.chosen[place.0].pop();
+        if let Some(taken) = chosen.and_then(|chosen| chosen.share) {
+            if let Some(sum) = state.allocating.get_mut(&device.id) {
+                capacity::remove(sum, &taken);
+            }
+        } else if !alternative.admin {
             state.used.remove(&device.id);
         }
     }

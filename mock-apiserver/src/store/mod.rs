@@ -15,6 +15,7 @@ pub(crate) use log::{Change, Happened};
 pub(crate) use write::{ApplyOptions, Part, Writer};
 
 use crate::error::{ApiError, Result};
+use crate::gates::Gates;
 use crate::object;
 use crate::resource::{NAMESPACES, Resource, TABLES};
 use crate::selector::Filter;
@@ -36,16 +37,24 @@ struct Inner {
     revision: u64,
     tables: Vec<BTreeMap<Key, Arc<Value>>>,
     log: Log,
+    gates: Gates,
 }
 
 impl Store {
-    /// A store with the namespaces every cluster has, which keeps `history` changes.
+    /// A store with every feature that the server has.
+    #[cfg(test)]
     pub(crate) fn new(history: usize) -> Store {
+        Store::with(history, Gates::default())
+    }
+
+    /// A store with the namespaces every cluster has, which keeps `history` changes.
+    pub(crate) fn with(history: usize, gates: Gates) -> Store {
         let store = Store {
             inner: Mutex::new(Inner {
                 revision: 1,
                 tables: vec![BTreeMap::new(); TABLES],
                 log: Log::new(history),
+                gates,
             }),
             latest: watch::Sender::new(1),
         };

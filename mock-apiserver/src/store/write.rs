@@ -206,6 +206,7 @@ impl Inner {
         }
         self.generate_name(resource, object)?;
         defaults::created(resource, object);
+        self.gates.drop_disabled(resource, None, object);
         Ok(())
     }
 
@@ -272,10 +273,11 @@ impl Inner {
         &mut self,
         resource: &'static Resource,
         old: &Arc<Value>,
-        new: Value,
+        mut new: Value,
         writer: &Writer,
         latest: &watch::Sender<u64>,
     ) -> Result<Arc<Value>> {
+        self.gates.drop_disabled(resource, Some(old), &mut new);
         match writer.part {
             Part::Main => validate::updated(resource, old, &new)?,
             Part::Status => validate::status_updated(resource, old, &new)?,

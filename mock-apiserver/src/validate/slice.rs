@@ -1,5 +1,7 @@
 //! The rules of a ResourceSlice.
 
+mod policy;
+
 use serde_json::Value;
 
 use super::{Errors, FieldError, immutable, names, quoted, set};
@@ -152,16 +154,17 @@ fn device(errors: &mut Errors, path: &str, device: &Value, each_device: bool) {
             let words = "quantities must match the regular expression \
 '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
             let path = format!("{path}.capacity[{name}].value");
-            errors.push(FieldError::invalid(&path, &quantity.into(), words));
+            errors.push(FieldError::invalid(&path, &quantity.clone().into(), words));
         }
-        if !at(value, &["requestPolicy"]).is_null()
-            && at(device, &["allowMultipleAllocations"]) != true
-        {
+        let policy = at(value, &["requestPolicy"]);
+        if !policy.is_null() {
             let path = format!("{path}.capacity[{name}].requestPolicy");
-            errors.push(FieldError::forbidden(
-                &path,
-                "allowMultipleAllocations must be true",
-            ));
+            if at(device, &["allowMultipleAllocations"]) == true {
+                policy::check(errors, &path, policy, &quantity);
+            } else {
+                let words = "allowMultipleAllocations must be true";
+                errors.push(FieldError::forbidden(&path, words));
+            }
         }
     }
     let own: Vec<_> = ["nodeName", "nodeSelector", "allNodes"]

@@ -140,7 +140,9 @@ fn accept(
         endpoint: endpoint.display().to_string(),
         reason,
     })?;
-    node.plugins.add(&info.name, socket, &endpoint, version)?;
+    let health_v1 = super::health::speaks_v1(&info.supported_versions);
+    node.plugins
+        .add(&info.name, socket, &endpoint, version, health_v1)?;
     Ok(())
 }
 

@@ -9,6 +9,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::connection::Connection;
 use super::handshake::Taken;
+use super::health::HealthMap;
 use super::slices;
 use crate::config::{ApiVersion, Timing};
 use crate::node::Tasks;
@@ -60,6 +61,7 @@ struct Inner {
     tasks: Tasks,
     state: Mutex<State>,
     shown: watch::Sender<BTreeMap<String, Plugin>>,
+    health: watch::Sender<HealthMap>,
 }
 
 #[derive(Default)]
@@ -79,11 +81,16 @@ impl Plugins {
             tasks,
             state: Mutex::default(),
             shown: watch::Sender::default(),
+            health: watch::Sender::default(),
         }))
     }
 
     pub(crate) fn subscribe(&self) -> watch::Receiver<BTreeMap<String, Plugin>> {
         self.0.shown.subscribe()
+    }
+
+    pub(crate) fn health(&self) -> watch::Receiver<HealthMap> {
+        self.0.health.subscribe()
     }
 
     /// Where to reach a driver: its newest connected instance, else its newest.
@@ -99,6 +106,7 @@ impl Plugins {
         registration: &Path,
         endpoint: &Path,
         version: ApiVersion,
+        health_v1: bool,
     ) -> Result<(), Taken> {
         let cancel = CancellationToken::new();
         let mut state = self.state();
@@ -121,6 +129,17 @@ impl Plugins {
         self.sync(&mut state, driver);
         drop(state);
         let watched = Arc::downgrade(&instance);
+        let heard = super::health::listen(
+            driver.to_owned(),
+            watched.clone(),
+            health_v1,
+            self.0.timing.health_retry,
+            self.0.health.clone(),
+        );
+        let listening = cancel.clone();
+        self.0.tasks.spawn(async move {
+            let _ = listening.run_until_cancelled(heard).await;
+        });
         let (plugins, driver) = (self.clone(), driver.to_owned());
         self.0.tasks.spawn(async move {
             let monitor = plugins.monitor(&driver, watched);

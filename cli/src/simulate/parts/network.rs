@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 use ndra_mock_multus::{Backend, ExecConfig, Record, RecordConfig, State};
-use ndra_netns::{Links, here, inside};
+use ndra_netns::{Links, UPLINK, here, inside};
 
 use super::super::ground::ADDRESSES;
 use super::super::home::NAMESPACES;
 use super::super::lane::{Lane, NetworkKind, RuntimeKind};
 use super::super::workdir::{WorkDir, files};
+use super::interfaces::{NodeInterfaces, peer};
+use crate::scenario::LinkState;
 
 /// The network of the run's node. It outlives restarts of Multus.
 #[derive(Clone)]
@@ -23,6 +25,8 @@ pub(crate) struct Network {
     cache: PathBuf,
     /// Interfaces that a pod has of its runtime, and not of this network.
     theirs: &'static [&'static str],
+    /// Of the node.
+    interfaces: NodeInterfaces,
 }
 
 /// An interface in a pod's network namespace.
@@ -37,25 +41,42 @@ pub(crate) struct PodLink {
 
 impl Network {
     /// A node's network, empty.
-    pub(crate) fn new(lane: &Lane, work: &WorkDir) -> Self {
+    pub(crate) fn new(lane: &Lane, work: &WorkDir, more: &[String]) -> Result<Self, String> {
         let (namespaces, theirs): (_, &[&str]) = match lane.runtime {
             RuntimeKind::Played(_) => (work.at("netns"), &[]),
             // In containerd's own words: paths are compared with what it says of a sandbox.
             RuntimeKind::Found(_) => (NAMESPACES.into(), &["eth0"]),
         };
-        Self {
+        Ok(Self {
             kind: lane.network.clone(),
             state: State::default(),
             namespaces,
             cache: work.at("cni/cache"),
             theirs,
+            interfaces: NodeInterfaces::make(lane.network.real(), work, more)?,
+        })
+    }
+
+    /// How the driver finds the node's interfaces.
+    pub(crate) fn interface_flags(&self) -> Vec<String> {
+        self.interfaces.flags()
+    }
+
+    /// Changes one of the node's interfaces.
+    pub(crate) fn set(&self, name: &str, state: LinkState) -> Result<(), String> {
+        self.interfaces.set(name, state)
+    }
+
+    fn played(&self) -> RecordConfig {
+        RecordConfig {
+            links: self.interfaces.names(),
         }
     }
 
     /// What answers behind Multus's mock.
     pub(crate) fn backend(&self) -> Backend {
         match &self.kind {
-            NetworkKind::Record => Backend::Record(RecordConfig::default()),
+            NetworkKind::Record => Backend::Record(self.played()),
             NetworkKind::Kernel => Backend::Kernel,
             NetworkKind::Exec(path) => Backend::Exec(ExecConfig {
                 cni_path: path.clone(),
@@ -72,7 +93,7 @@ impl Network {
     /// The played plugins, for whoever runs them without Multus; or where the real ones are.
     pub(crate) fn plugins(&self) -> Result<Record, &[PathBuf]> {
         match &self.kind {
-            NetworkKind::Record => Ok(Record::new(RecordConfig::default(), self.state())),
+            NetworkKind::Record => Ok(Record::new(self.played(), self.state())),
             NetworkKind::Kernel => Ok(Record::kernel(self.state())),
             NetworkKind::Exec(path) => Err(path),
         }
@@ -131,7 +152,11 @@ impl Network {
         if !self.real() {
             return Vec::new();
         }
-        let own = ["lo", ndra_netns::UPLINK, ndra_netns::UPLINK_PEER];
+        let mut own = vec!["lo".to_owned(), ndra_netns::UPLINK_PEER.to_owned()];
+        for name in self.interfaces.names() {
+            own.extend((name != UPLINK).then(|| peer(&name)));
+            own.push(name);
+        }
         match here(|| Links::open()?.list()) {
             Ok(links) => {
                 let gone = own
@@ -140,7 +165,7 @@ impl Network {
                     .map(|name| format!("{name} is missing on the node"));
                 let more = links
                     .iter()
-                    .filter(|link| !own.contains(&&link.name[..]) && link.kind != "bridge")
+                    .filter(|link| !own.contains(&link.name) && link.kind != "bridge")
                     .map(|link| format!("{} on the node", link.name));
                 gone.chain(more).collect()
             }

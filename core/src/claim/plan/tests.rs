@@ -170,6 +170,7 @@ fn addresses_without_a_network_make_the_default_static() {
             .remove("config");
     }
     let defaults = Defaults {
+        devices: None,
         uplink: "bond0".into(),
     };
     let plan = plan(&without, &EXPECTED, &defaults, &Policy::default()).expect("accepted");

@@ -9,17 +9,19 @@ use ::kube::runtime::{WatchStreamExt, watcher as watch_slices};
 use ::kube::{Api, Client};
 use futures::{StreamExt, pin_mut};
 use k8s_openapi::api::core::v1::Node;
-use k8s_openapi::api::resource::v1::{Device, ResourceSlice};
+use k8s_openapi::api::resource::v1::ResourceSlice;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::plan::{self, Plan, Stored};
+use super::sharing;
 use super::{PublishError, Published, PublisherConfig, SLICES};
+use crate::devices::Offer;
 use crate::kube::backoff::Backoff;
 use crate::kube::failure::{Failure, Verdict, call};
 
 /// How long one request may take.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Delays between tries, and between repairs when somebody else keeps changing the slices.
 const DELAYS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
@@ -31,7 +33,7 @@ pub(super) struct Worker {
     api: Api<ResourceSlice>,
     nodes: Api<Node>,
     config: PublisherConfig,
-    devices: watch::Receiver<Vec<Device>>,
+    devices: watch::Receiver<Offer>,
     state: watch::Sender<Published>,
     stored: Stored,
     /// The highest generation seen, which must not sink when all slices are deleted.
@@ -39,13 +41,15 @@ pub(super) struct Worker {
     /// Our slices as of the last look or write: resource version by UID. Watch events
     /// that show just this are echoes of our own writes.
     known: HashMap<String, String>,
+    /// Whether the server knows consumable capacity, once it was asked.
+    sharing: Option<bool>,
 }
 
 impl Worker {
     pub(super) fn new(
         client: Client,
         config: PublisherConfig,
-        devices: watch::Receiver<Vec<Device>>,
+        devices: watch::Receiver<Offer>,
         state: watch::Sender<Published>,
     ) -> Self {
         Self {
@@ -57,6 +61,7 @@ impl Worker {
             stored: Stored::default(),
             highest: 0,
             known: HashMap::new(),
+            sharing: None,
         }
     }
 
@@ -78,6 +83,9 @@ impl Worker {
                     Some(Ok(event)) => self.is_news(event, &mut initial),
                     Some(Err(error)) => {
                         self.watch_failed(error);
+                        if self.sharing.take().is_some() && due.is_none() {
+                            due = Some(Instant::now());
+                        }
                         false
                     }
                     // The watcher never ends; if it did, a look now and then is left.
@@ -145,7 +153,11 @@ impl Worker {
 
     /// Looks, and puts right what is not as it should be. Tells whether it had to.
     async fn sync(&mut self) -> Result<bool, PublishError> {
-        let devices = self.devices.borrow_and_update().clone();
+        let offer = self.devices.borrow_and_update().clone();
+        let devices = match self.sharing(&offer).await? {
+            true => offer.sharing,
+            false => offer.plain,
+        };
         let current = list(&self.api, &self.config).await?;
         self.known = current.iter().filter_map(identity).collect();
         for slice in &current {
@@ -169,9 +181,33 @@ impl Worker {
                 "publishing ResourceSlices"
             );
             self.carry_out(plan).await?;
+            if self.sharing == Some(false) && sharing::wanted(&devices).is_some() {
+                // The server answered a dry run otherwise than a write: one of several,
+                // in the middle of an upgrade.
+                return Box::pin(self.sync()).await;
+            }
         }
         self.say(Published::Done { generation, slices });
         Ok(wrote)
+    }
+
+    async fn sharing(&mut self, offer: &Offer) -> Result<bool, PublishError> {
+        let Some(device) = sharing::wanted(&offer.sharing) else {
+            return Ok(true);
+        };
+        if let Some(known) = self.sharing {
+            return Ok(known);
+        }
+        let kept = sharing::ask(&self.api, &self.config, device).await?;
+        if !kept {
+            tracing::warn!(
+                driver = self.config.driver,
+                devices = offer.plain.len(),
+                "the API server drops allowMultipleAllocations: each shared interface is published as several exclusive devices, without bandwidth. Kubernetes 1.36 keeps it, 1.34 and 1.35 with the feature gate DRAConsumableCapacity"
+            );
+        }
+        self.sharing = Some(kept);
+        Ok(kept)
     }
 
     async fn carry_out(&mut self, plan: Plan) -> Result<(), PublishError> {
@@ -209,6 +245,11 @@ impl Worker {
         self.known.extend(identity(stored));
         self.highest = self.highest.max(stored.spec.pool.generation);
         let devices = |slice: &ResourceSlice| slice.spec.devices.clone().unwrap_or_default();
+        if sharing::wanted(&devices(sent)).is_some() && sharing::wanted(&devices(stored)).is_none()
+        {
+            self.sharing = Some(false);
+            return;
+        }
         if self.stored.learn(&devices(sent), &devices(stored)) {
             tracing::warn!(
                 driver = self.config.driver,

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::devices::{Devices, Interface, NodeDevice, Usage, slots};
 use crate::kube::fake::{Log, Reply, Seen, api, refusal};
 
 const PATH: &str = "/apis/resource.k8s.io/v1/resourceslices";
@@ -24,6 +25,8 @@ struct Store {
     no_node: bool,
     /// Plays a server that lacks the feature behind attributes.
     drop_attributes: bool,
+    /// Plays a server without consumable capacity.
+    no_sharing: bool,
 }
 
 impl Store {
@@ -51,6 +54,20 @@ impl Store {
         }
         slice["metadata"]["uid"] = format!("uid-{next}").into();
         self.put("ADDED", slice)
+    }
+
+    fn drop_sharing(&self, slice: &mut Value) {
+        let devices = slice["spec"]["devices"].as_array_mut();
+        for device in devices.into_iter().flatten().filter(|_| self.no_sharing) {
+            device
+                .as_object_mut()
+                .unwrap()
+                .remove("allowMultipleAllocations");
+            let capacities = device["capacity"].as_object_mut();
+            for (_, capacity) in capacities.into_iter().flatten() {
+                capacity.as_object_mut().unwrap().remove("requestPolicy");
+            }
+        }
     }
 
     fn delete(&mut self, name: &str) -> Option<Value> {
@@ -98,7 +115,14 @@ impl Store {
                     "metadata": { "resourceVersion": self.version.to_string() },
                     "items": self.slices.values().collect::<Vec<_>>() }),
             ),
-            "POST" => Reply::Json(201, self.create(seen.body.clone())),
+            "POST" => {
+                let mut slice = seen.body.clone();
+                self.drop_sharing(&mut slice);
+                if !seen.query.contains("dryRun=All") {
+                    slice = self.create(slice);
+                }
+                Reply::Json(201, slice)
+            }
             "PUT" => Reply::Json(200, self.put("MODIFIED", seen.body.clone())),
             "DELETE" => match self.delete(name) {
                 Some(slice) => Reply::Json(200, slice),
@@ -122,6 +146,10 @@ fn rig() -> Rig {
     Rig { store, client, log }
 }
 
+fn offer(n: usize) -> Offer {
+    Offer::fixed(slots(n, "eth0"))
+}
+
 fn config() -> PublisherConfig {
     PublisherConfig {
         driver: "dra.networking".into(),
@@ -130,8 +158,8 @@ fn config() -> PublisherConfig {
 }
 
 impl Rig {
-    fn publish(&self, n: usize) -> (Publisher, watch::Sender<Vec<Device>>) {
-        let (devices, rx) = watch::channel(slots(n, "eth0"));
+    fn publish(&self, n: usize) -> (Publisher, watch::Sender<Offer>) {
+        let (devices, rx) = watch::channel(offer(n));
         (Publisher::start(self.client.clone(), config(), rx), devices)
     }
 
@@ -359,11 +387,11 @@ async fn a_larger_or_smaller_set_is_a_new_generation() {
     let rig = rig();
     let (publisher, devices) = rig.publish(129);
     done(&publisher).await;
-    devices.send(slots(300, "eth0")).unwrap();
+    devices.send(Offer::fixed(slots(300, "eth0"))).unwrap();
     rig.becomes(&["00:2/3x128", "01:2/3x128", "02:2/3x44"])
         .await;
     rig.calm().await;
-    devices.send(slots(1, "eth0")).unwrap();
+    devices.send(Offer::fixed(slots(1, "eth0"))).unwrap();
     rig.becomes(&["00:3/1x1"]).await;
     rig.calm().await;
     assert_eq!(
@@ -381,10 +409,10 @@ async fn two_changed_slices_are_a_new_generation_one_is_not() {
     let rig = rig();
     let (publisher, devices) = rig.publish(129);
     done(&publisher).await;
-    devices.send(slots(130, "eth0")).unwrap();
+    devices.send(Offer::fixed(slots(130, "eth0"))).unwrap();
     rig.becomes(&["00:1/2x128", "01:1/2x2"]).await;
     rig.calm().await;
-    devices.send(slots(130, "eth1")).unwrap();
+    devices.send(Offer::fixed(slots(130, "eth1"))).unwrap();
     rig.becomes(&["00:2/2x128", "01:2/2x2"]).await;
     publisher.stop().await;
 }
@@ -463,6 +491,97 @@ async fn a_server_that_drops_fields_is_not_written_to_for_ever() {
     });
     rig.calm().await;
     assert_eq!(rig.writes(), ["POST"]);
+    publisher.stop().await;
+}
+
+/// One shared interface for three attachments, and one that is not shared.
+fn interfaces() -> Offer {
+    let device = |name: &str, usage| NodeDevice {
+        name: name.into(),
+        interface: Interface {
+            name: name.into(),
+            ..Interface::default()
+        },
+        usage,
+        away: false,
+    };
+    let devices = [device("eth0", Usage::Shared), device("eth1", Usage::Whole)];
+    Offer::of(&Devices::new(devices, []), 3)
+}
+
+fn publish(rig: &Rig) -> (Publisher, watch::Sender<Offer>) {
+    let (devices, rx) = watch::channel(interfaces());
+    (Publisher::start(rig.client.clone(), config(), rx), devices)
+}
+
+fn names(rig: &Rig) -> String {
+    rig.change(|store| {
+        let devices = store.slices.values().flat_map(|slice| {
+            let devices = slice["spec"]["devices"].as_array().unwrap();
+            devices.iter().map(|device| {
+                let shared = device["allowMultipleAllocations"] == true;
+                let name = device["name"].as_str().unwrap().to_owned();
+                if shared {
+                    format!("{name} (shared)")
+                } else {
+                    name
+                }
+            })
+        });
+        devices.collect::<Vec<_>>().join(", ")
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_with_consumable_capacity_gets_shared_devices() {
+    let rig = rig();
+    let (publisher, _devices) = publish(&rig);
+    assert_eq!(done(&publisher).await, (1, 1));
+    assert_eq!(names(&rig), "eth0 (shared), eth1");
+    rig.calm().await;
+    assert_eq!(rig.writes(), ["POST", "POST"], "the first was a dry run");
+    publisher.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_consumable_capacity_nothing_shared_is_ever_published() {
+    let rig = rig();
+    rig.change(|store| store.no_sharing = true);
+    let (publisher, devices) = publish(&rig);
+    assert_eq!(done(&publisher).await, (1, 1));
+    assert_eq!(names(&rig), "eth0--0, eth0--1, eth0--2, eth1");
+    devices.send(Offer::default()).unwrap();
+    rig.becomes(&["00:1/1x0"]).await;
+    devices.send(interfaces()).unwrap();
+    rig.becomes(&["00:1/1x4"]).await;
+    // It is asked once.
+    assert_eq!(rig.writes(), ["POST", "POST", "PUT", "PUT"]);
+
+    // An upgrade: the server goes away and comes back with the feature.
+    rig.calm().await;
+    rig.change(|store| {
+        store.no_sharing = false;
+        store.watchers.clear();
+        let gone = ("GET", 503, "no endpoints");
+        store.refuse = vec![gone];
+    });
+    rig.becomes(&["00:1/1x2"]).await;
+    assert_eq!(names(&rig), "eth0 (shared), eth1");
+    publisher.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_keeps_a_dry_run_and_drops_a_write_is_understood() {
+    let rig = rig();
+    let (publisher, _devices) = publish(&rig);
+    let answered = rig.log.wait(1).await;
+    assert!(!answered.is_empty());
+    // Asked, and not yet written.
+    rig.change(|store| store.no_sharing = store.slices.is_empty());
+    done(&publisher).await;
+    rig.calm().await;
+    let shown = names(&rig);
+    assert!(!shown.contains("eth0,"), "{shown}");
     publisher.stop().await;
 }
 

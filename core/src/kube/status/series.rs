@@ -7,9 +7,10 @@ use ::kube::Api;
 use ::kube::api::{Patch, PatchParams};
 use k8s_openapi::api::resource::v1::ResourceClaim;
 use serde_json::{Map, Value};
+use tracing::Instrument;
 
 use super::{Shared, patch};
-use crate::event::{ClaimRef, Span, Step, Subject, bounded};
+use crate::event::{ClaimRef, Span, Step, Subject, bounded, claim_span};
 use crate::kube::backoff::Backoff;
 use crate::kube::failure::{Failure, Verdict, call};
 
@@ -44,7 +45,8 @@ enum Next {
 /// Writes a claim's status until nothing newer is left.
 pub(super) async fn write(shared: Arc<Shared>, uid: String) {
     while let Some(snapshot) = take(&shared, &uid) {
-        one(&shared, snapshot).await;
+        let log = claim_span(&uid);
+        one(&shared, snapshot).instrument(log).await;
         // What could not be written stays in memory and goes out with the next change.
     }
 }

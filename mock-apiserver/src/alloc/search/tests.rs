@@ -241,9 +241,7 @@ fn devices_of_other_nodes_do_not_count() {
 fn special_devices_are_passed_over() {
     let mut tainted = device("tainted", 0);
     tainted["taints"] = json!([{"key": "k", "effect": "NoSchedule"}]);
-    let mut shared = device("shared", 0);
-    shared["allowMultipleAllocations"] = true.into();
-    let slices = vec![slice_of("p", 1, 1, &[tainted, shared, device("plain", 0)])];
+    let slices = vec![slice_of("p", 1, 1, &[tainted, device("plain", 0)])];
     assert_eq!(
         one(slices, json!({"requests": [exactly("net", json!({}))]})).unwrap(),
         "net=plain"
@@ -357,4 +355,92 @@ fn what_takes_too_long_is_given_up() {
     requests.push(exactly("never", json!({"selectors": never})));
     let error = one(slices, json!({"requests": requests})).unwrap_err();
     insta::assert_snapshot!(error, @"claim default/c: too many possible ways to allocate it; ask for fewer devices or constraints");
+}
+
+/// One device for three, with a bandwidth.
+fn shared() -> Vec<Arc<Value>> {
+    vec![slice_of(
+        "p",
+        1,
+        1,
+        &[
+            json!({"name": "eth0", "allowMultipleAllocations": true, "capacity": {
+                "maxAttachments": {"value": "3", "requestPolicy": {"default": "1", "validValues": ["1"]}},
+                "bandwidth": {"value": "10G", "requestPolicy": {"default": "0", "validRange": {"min": "0"}}},
+            }}),
+            device("eth1", 0),
+        ],
+    )]
+}
+
+fn wants(bandwidth: &str) -> Arc<Value> {
+    let capacity = json!({"capacity": {"requests": {"bandwidth": bandwidth}}});
+    claim(json!({"requests": [exactly("net", capacity)]}))
+}
+
+#[test]
+fn a_shared_device_is_allocated_until_it_is_full() {
+    let mut used = Vec::new();
+    for wanted in ["2G", "8G", "0"] {
+        let found = run(shared(), &used, &[wants(wanted)]).unwrap();
+        assert_eq!(shown(&found[0]), "net=eth0");
+        used.push(Arc::new(json!({"status": {"allocation": found[0]}})));
+    }
+    let results = used
+        .iter()
+        .map(|claim| &claim["status"]["allocation"]["devices"]["results"][0]);
+    let consumed: Vec<String> = results
+        .clone()
+        .map(|one| one["consumedCapacity"].to_string())
+        .collect();
+    insta::assert_snapshot!(consumed.join("\n"), @r#"
+    {"bandwidth":"2G","maxAttachments":"1"}
+    {"bandwidth":"8G","maxAttachments":"1"}
+    {"bandwidth":"0","maxAttachments":"1"}
+    "#);
+    let shares: BTreeSet<&str> = results
+        .map(|one| one["shareID"].as_str().unwrap())
+        .collect();
+    assert_eq!(shares.len(), 3);
+    // It has taken its three, and the other device has no bandwidth.
+    assert_eq!(run(shared(), &used, &[wants("0")]), Err(Refusal::NoDevices));
+    let any = claim(json!({"requests": [exactly("net", json!({}))]}));
+    let other = run(shared(), &used, std::slice::from_ref(&any)).unwrap();
+    assert_eq!(shown(&other[0]), "net=eth1");
+    assert!(other[0]["devices"]["results"][0].get("shareID").is_none());
+    // Somebody leaves.
+    used.remove(0);
+    assert!(run(shared(), &used, &[wants("2G")]).is_ok());
+    assert_eq!(
+        run(shared(), &used, &[wants("2100M")]),
+        Err(Refusal::NoDevices)
+    );
+}
+
+#[test]
+fn claims_and_requests_of_one_pod_share_too() {
+    let two = claim(json!({"requests": [exactly("a", json!({})), exactly("b", json!({}))]}));
+    let found = run(shared(), &[], &[two, wants("1G")]).unwrap();
+    assert_eq!(shown(&found[0]), "a=eth0 b=eth0");
+    assert_eq!(shown(&found[1]), "net=eth0");
+    let one_request = json!({"requests": [exactly("net", json!({"count": 2}))]});
+    assert_eq!(
+        one(shared(), one_request).unwrap(),
+        "net=eth0 net=eth1",
+        "not twice in one request"
+    );
+    assert_eq!(
+        run(shared(), &[], &[wants("6G"), wants("6G")]),
+        Err(Refusal::NoDevices)
+    );
+}
+
+#[test]
+fn expressions_see_whether_a_device_is_shared() {
+    let selector = |expression: &str| json!({"selectors": [{"cel": {"expression": expression}}]});
+    let found = one(
+        shared(),
+        json!({"requests": [exactly("net", selector("!device.allowMultipleAllocations"))]}),
+    );
+    assert_eq!(found.unwrap(), "net=eth1");
 }
