@@ -268,7 +268,8 @@ pub(crate) fn socket(text: &str) -> Result<PathBuf, String> {
 }
 
 impl Args {
-    fn config(self) -> Config {
+    /// The settings that these options make.
+    pub(crate) fn config(self) -> Config {
         let plugin_dir = self
             .plugin_dir
             .unwrap_or_else(|| PathBuf::from("/var/lib/kubelet/plugins").join(&self.driver_name));

@@ -5,6 +5,7 @@
 
 mod args;
 mod completions;
+mod doctor;
 mod driver;
 mod duration;
 mod events;
@@ -17,6 +18,7 @@ mod problem;
 mod report;
 #[cfg(feature = "simulate")]
 mod scenario;
+mod settings;
 mod signals;
 #[cfg(feature = "simulate")]
 mod simulate;
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         }
         Command::Validate(args) => validate::run(&args),
         Command::Driver(args) => on_runtime(driver::run(*args)),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Events(args) => on_runtime(events::run(*args)),
         Command::Watch(args) => on_runtime(watch::run(*args)),
         // It brings a runtime of its own, made for one short call.

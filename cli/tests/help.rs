@@ -30,6 +30,7 @@ help! {
     simulate: "simulate";
     validate: "validate";
     driver: "driver";
+    doctor: "doctor";
     events: "events";
     watch: "watch";
     install_hook: "install-hook";
