@@ -203,10 +203,12 @@ pub(crate) struct Args {
         help_heading = "Networks"
     )]
     uplink: String,
-    /// A plugin type that claims may name; may be repeated. Without it, every type.
+    /// A plugin type that claims may name, `*` for every type; may be repeated. Plugins run as
+    /// root. A DeviceClass may name every type.
     #[arg(
         long = "allow-cni-type",
         value_name = "TYPE",
+        default_values = ndra_core::cni::DEFAULT_TYPES,
         help_heading = "Networks"
     )]
     allow_cni_types: Vec<String>,
@@ -303,7 +305,9 @@ impl Args {
             cni_cache_dir: self.cni_cache_dir,
             uplink: self.uplink,
             slots: self.slots.into(),
-            allow_cni_types: self.allow_cni_types.into_iter().collect(),
+            allow_cni_types: ndra_core::cni::Policy::types(
+                self.allow_cni_types.iter().map(String::as_str),
+            ),
             class_config_only: self.class_config_only,
             hook_kill_after: self.hook_kill_after,
             hook_timeout: self.hook_timeout,

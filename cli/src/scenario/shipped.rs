@@ -26,6 +26,7 @@ files! {
     "class-parameters",
     "no-parameters",
     "static-address",
+    "plugin-not-allowed",
     "dual-stack",
     "crio-hook-output",
     "kubelet-v1beta1",

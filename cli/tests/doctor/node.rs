@@ -187,7 +187,7 @@ impl Node {
             kubelet: Some(kubelet),
         };
         std::fs::create_dir(node.at("bin")).unwrap();
-        for plugin in ["macvlan", "host-local", "static"] {
+        for plugin in ["macvlan", "ipvlan", "host-local", "static"] {
             node.program(&format!("bin/{plugin}"), "exit 0", 0o755);
         }
         node.hook("echo ndra-hook 0.1.0");

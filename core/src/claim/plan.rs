@@ -241,6 +241,7 @@ fn layers<'a>(
     let entries = entries.unwrap_or_default().iter().enumerate();
     let (classes, claims): (Vec<_>, Vec<_>) =
         entries.partition(|(_, entry)| entry.source == "FromClass");
+    let of_class = policy.of_class();
     let mut layers = Vec::new();
     let mut problems = Vec::new();
     for (index, entry) in classes.into_iter().chain(claims) {
@@ -252,6 +253,10 @@ fn layers<'a>(
             continue;
         };
         let path = path(claim, index, entry);
+        let policy = match entry.source.as_str() {
+            "FromClass" => &of_class,
+            _ => policy,
+        };
         match parameters(&opaque.parameters.0, policy) {
             Ok(parameters) => {
                 // Whatever is not a class's is treated as written by the claim's owner.

@@ -75,7 +75,7 @@ pub struct Config {
     pub uplink: String,
     /// How many exclusive devices the node offers.
     pub slots: usize,
-    /// CNI plugin types that configurations may name; empty allows all.
+    /// CNI plugin types that claims' configurations may name; empty allows all.
     pub allow_cni_types: BTreeSet<String>,
     /// Refuse CNI configurations in claims; only a DeviceClass may carry them.
     pub class_config_only: bool,
@@ -128,7 +128,7 @@ impl Config {
             cni_cache_dir: "/var/lib/cni/multus".into(),
             uplink: "eth0".into(),
             slots: 8,
-            allow_cni_types: BTreeSet::new(),
+            allow_cni_types: cni::Policy::types(cni::DEFAULT_TYPES),
             class_config_only: false,
             hook_kill_after: Duration::from_secs(30),
             hook_timeout: Duration::from_secs(25),
