@@ -215,6 +215,10 @@ pub(crate) struct Args {
     /// Refuse network configuration in claims; only DeviceClasses may carry it.
     #[arg(long, help_heading = "Networks")]
     class_config_only: bool,
+    /// Write no files by which programs in containers find their interfaces (KEP-5304). Claims
+    /// that are prepared already keep theirs.
+    #[arg(long, help_heading = "Networks")]
+    no_device_metadata: bool,
     /// How often an interface's removal is tried before the pod is let go and the rest is
     /// done in the background.
     #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100), help_heading = "Networks")]
@@ -309,6 +313,7 @@ impl Args {
                 self.allow_cni_types.iter().map(String::as_str),
             ),
             class_config_only: self.class_config_only,
+            device_metadata: !self.no_device_metadata,
             hook_kill_after: self.hook_kill_after,
             hook_timeout: self.hook_timeout,
             cni_timeout: self.cni_timeout,

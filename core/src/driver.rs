@@ -38,6 +38,7 @@ use crate::kube::claims::{ClaimApi, ClaimReader};
 use crate::kube::slices::{self, Publisher, PublisherConfig};
 use crate::kube::status::StatusConfig;
 use crate::kube::{self, ConnectError, EventPoster, StatusWriter};
+use crate::metadata::{Metadata, MetadataError};
 use crate::multus::Multus;
 use crate::socket::{self, SocketError};
 use crate::tasks::Tasks;
@@ -69,6 +70,9 @@ pub enum StartError {
     /// A CDI spec of a prepared claim cannot be written.
     #[error(transparent)]
     Cdi(#[from] CdiError),
+    /// A file that a prepared claim's containers read cannot be written.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
     /// The port for probes cannot be had.
     #[error(
         "cannot serve the health on {address}: {reason}; choose another --health-port (the chart's health.port) or --health-ip"
@@ -148,6 +152,12 @@ impl Driver {
             events.clone(),
             recorder.clone(),
             config.times(),
+            Metadata::new(
+                &config.driver_name,
+                &config.plugin_dir,
+                &config.cdi_dir,
+                config.device_metadata,
+            ),
         );
         let cdi = CdiDir::new(
             config.cdi_dir.clone(),
@@ -336,7 +346,7 @@ fn network(config: &Config) -> Network {
 
 /// Brings back what lives outside the record: CDI specs (their directory is emptied by a
 /// reboot) and the states that the status writer must repeat with every write.
-fn restore(manager: &Manager, cdi: &CdiDir, status: &StatusWriter) -> Result<(), CdiError> {
+fn restore(manager: &Manager, cdi: &CdiDir, status: &StatusWriter) -> Result<(), StartError> {
     let claims = manager
         .store()
         .read(|record| record.claims.values().cloned().collect::<Vec<_>>());
@@ -345,6 +355,9 @@ fn restore(manager: &Manager, cdi: &CdiDir, status: &StatusWriter) -> Result<(),
             continue;
         };
         cdi.write(&uid)?;
+        if claim.metadata {
+            manager.metadata().write(claim)?;
+        }
         for attachment in &claim.attachments {
             if let State::Attached {
                 place,
@@ -368,6 +381,7 @@ fn restore(manager: &Manager, cdi: &CdiDir, status: &StatusWriter) -> Result<(),
             cdi.remove(&uid)?;
         }
     }
+    manager.metadata().remove_others(claims.iter())?;
     if !claims.is_empty() {
         info!(claims = claims.len(), "went on from the record");
     }

@@ -14,6 +14,7 @@ pub mod event;
 pub mod gate;
 pub mod health;
 pub mod kube;
+pub mod metadata;
 pub mod multus;
 pub mod shown;
 pub mod socket;

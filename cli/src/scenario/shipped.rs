@@ -27,6 +27,7 @@ files! {
     "no-parameters",
     "static-address",
     "plugin-not-allowed",
+    "metadata-files",
     "dual-stack",
     "crio-hook-output",
     "kubelet-v1beta1",

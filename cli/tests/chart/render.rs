@@ -43,6 +43,7 @@ const MATRIX: &[(&str, &[&str])] = &[
             "uplink=bond0",
             "allowCniTypes={macvlan,host-local}",
             "classConfigOnly=true",
+            "deviceMetadata=false",
             "log=ndra_core=debug",
             "extraArgs={--del-attempts=5}",
             "deviceClass.name=fast",

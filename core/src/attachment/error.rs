@@ -5,6 +5,7 @@ use super::{NetworkError, PinError};
 use crate::cri::CriError;
 use crate::kube::PodRef;
 use crate::kube::claims::ClaimReadError;
+use crate::metadata::MetadataError;
 
 /// Why a container may not start.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +22,9 @@ pub enum AttachError {
          container again"
     )]
     Busy,
+    /// What the container reads of its interfaces cannot be written.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
     /// Another claim has an interface of this name in the pod.
     #[error(
         "claim {claim}: pod {pod} already has an interface {if_name}, of claim {other}: ask for \

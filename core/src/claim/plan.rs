@@ -84,7 +84,7 @@ pub fn plan(
     for (device, requests) in devices {
         let merged = Merged::of(&layers, requests);
         places.push(merged.if_name.as_ref().map(|(_, path)| path.clone()));
-        let attachment = merged.attachment(device, requests.main, defaults);
+        let attachment = merged.attachment(device, requests, defaults);
         attachments.push(attachment.map_err(|problem| refuse(Kind::Parameters(vec![problem])))?);
     }
     distinct_names(&attachments, &places).map_err(refuse)?;
@@ -95,9 +95,23 @@ pub fn plan(
             name: expected.name.to_owned(),
             uid: uid.into(),
         },
+        pod_claim_name: pod_claim_name(claim),
         reserved_for: consumers(claim),
         attachments,
     })
+}
+
+/// What Kubernetes writes into a claim that it makes from a template.
+const POD_CLAIM_NAME: &str = "resource.kubernetes.io/pod-claim-name";
+
+/// The entry of a pod that the claim was made for. Whoever may write the claim may write this,
+/// so that what is no name is passed over.
+fn pod_claim_name(claim: &ResourceClaim) -> Option<String> {
+    let annotations = claim.metadata.annotations.as_ref()?;
+    annotations
+        .get(POD_CLAIM_NAME)
+        .filter(|name| label(name))
+        .cloned()
 }
 
 /// The pods that a claim is reserved for.
@@ -372,7 +386,7 @@ impl<'a> Merged<'a> {
     fn attachment(
         self,
         device: DeviceKey,
-        request: &str,
+        requests: Requests<'_>,
         defaults: &Defaults,
     ) -> Result<AttachmentPlan, Problem> {
         let ips = self
@@ -400,7 +414,8 @@ impl<'a> Merged<'a> {
         Ok(AttachmentPlan {
             auto_named: false,
             device,
-            request: request.to_owned(),
+            request: requests.main.to_owned(),
+            subrequest: requests.full.split_once('/').map(|(_, sub)| sub.to_owned()),
             if_name: self.if_name.map(|(name, _)| name.clone()),
             network,
             ips,

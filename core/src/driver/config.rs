@@ -77,6 +77,8 @@ pub struct Config {
     pub slots: usize,
     /// CNI plugin types that claims' configurations may name; empty allows all.
     pub allow_cni_types: BTreeSet<String>,
+    /// Write files by which programs in containers find their interfaces (KEP-5304).
+    pub device_metadata: bool,
     /// Refuse CNI configurations in claims; only a DeviceClass may carry them.
     pub class_config_only: bool,
     /// When the runtime kills the hook.
@@ -130,6 +132,7 @@ impl Config {
             slots: 8,
             allow_cni_types: cni::Policy::types(cni::DEFAULT_TYPES),
             class_config_only: false,
+            device_metadata: true,
             hook_kill_after: Duration::from_secs(30),
             hook_timeout: Duration::from_secs(25),
             cni_timeout: Duration::from_secs(20),

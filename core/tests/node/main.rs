@@ -5,6 +5,7 @@
 mod api;
 mod attach;
 mod classic;
+mod metadata;
 mod pin;
 mod prepare;
 mod record;
