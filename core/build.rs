@@ -10,6 +10,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "cri",
         "callback",
         "events",
+        "operator",
         "health",
     ] {
         let set = protox::compile([format!("{file}.proto")], ["proto"])?;

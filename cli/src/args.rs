@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use clap::{Parser, Subcommand};
 
-use crate::{doctor, driver, events, install_hook, validate, watch, witness};
+use crate::{doctor, driver, events, install_hook, operate, validate, watch, witness};
 #[cfg(feature = "simulate")]
 use crate::{mock, simulate};
 
@@ -34,6 +34,8 @@ pub(crate) enum Command {
     Validate(validate::Args),
     Driver(Box<driver::Args>),
     Doctor(doctor::Args),
+    Detach(operate::Detach),
+    Cleanup(operate::Cleanup),
     Events(Box<events::Args>),
     Watch(Box<watch::Args>),
     /// Be the OCI hook: read a container's OCI state on stdin and ask the driver for its

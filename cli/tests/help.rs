@@ -31,6 +31,8 @@ help! {
     validate: "validate";
     driver: "driver";
     doctor: "doctor";
+    detach: "detach";
+    cleanup: "cleanup";
     events: "events";
     watch: "watch";
     install_hook: "install-hook";

@@ -3,6 +3,7 @@
 mod error;
 mod manager;
 mod network;
+pub mod operator;
 mod orphan;
 mod pin;
 pub mod record;
@@ -25,6 +26,7 @@ pub use orphan::Orphan;
 pub(crate) use orphan::work_off;
 pub use pin::PinError;
 pub(crate) use report::device_state;
+pub(crate) use steps::Steps;
 
 /// Where an attachment is, or was to be, made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

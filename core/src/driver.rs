@@ -4,6 +4,7 @@
 //! next, the registration with the kubelet last. Stopped the other way round.
 
 mod config;
+pub mod operator;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -21,6 +22,7 @@ use tonic::transport::Server;
 use tonic::transport::server::Router;
 use tracing::{info, warn};
 
+use crate::attachment::operator::Operator;
 use crate::attachment::record::{RecordError, Store, boot_id};
 use crate::attachment::{Manager, Network, State, device_state, work_off};
 use crate::callback::CallbackService;
@@ -152,24 +154,9 @@ impl Driver {
             events.clone(),
             recorder.clone(),
             config.times(),
-            Metadata::new(
-                &config.driver_name,
-                &config.plugin_dir,
-                &config.cdi_dir,
-                config.device_metadata,
-            ),
+            metadata(&config),
         );
-        let cdi = CdiDir::new(
-            config.cdi_dir.clone(),
-            config.driver_name.clone(),
-            HookCommand {
-                path: config.hook_path.clone(),
-                args: config.hook_args.clone(),
-                socket: config.callback_socket.clone(),
-                timeout: config.hook_timeout,
-                kill_after: config.hook_kill_after,
-            },
-        );
+        let cdi = cdi(&config);
         manager.unpin_forgotten().await;
         restore(&manager, &cdi, &status)?;
 
@@ -184,7 +171,7 @@ impl Driver {
                 api_timeout: config.api_timeout,
             },
             manager.clone(),
-            cdi,
+            cdi.clone(),
             client.clone(),
             claims,
             events.clone(),
@@ -201,7 +188,9 @@ impl Driver {
         let events_service = EventService::of_driver(recorder.clone(), instance, &own);
         let stream = Running::new(&own).and(
             "events",
-            Server::builder().add_service(events_service),
+            Server::builder()
+                .add_service(events_service)
+                .add_service(Operator::of_driver(manager.clone(), cdi).server()),
             &config.events_socket,
         )?;
         let callback = CallbackService::server(
@@ -331,6 +320,29 @@ impl Driver {
         self.stream.stop(LAST_WORDS).await;
         info!(driver = %self.config.driver_name, "stopped");
     }
+}
+
+fn cdi(config: &Config) -> CdiDir {
+    CdiDir::new(
+        config.cdi_dir.clone(),
+        config.driver_name.clone(),
+        HookCommand {
+            path: config.hook_path.clone(),
+            args: config.hook_args.clone(),
+            socket: config.callback_socket.clone(),
+            timeout: config.hook_timeout,
+            kill_after: config.hook_kill_after,
+        },
+    )
+}
+
+fn metadata(config: &Config) -> Metadata {
+    Metadata::new(
+        &config.driver_name,
+        &config.plugin_dir,
+        &config.cdi_dir,
+        config.device_metadata,
+    )
 }
 
 fn network(config: &Config) -> Network {

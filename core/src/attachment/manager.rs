@@ -71,11 +71,7 @@ impl Manager {
         Self(Arc::new(Inner {
             store,
             cri,
-            steps: Steps {
-                network,
-                recorder: recorder.clone(),
-                times,
-            },
+            steps: Steps::new(network, recorder.clone(), times),
             claims,
             report: Report { status, events },
             recorder,
@@ -88,6 +84,11 @@ impl Manager {
     /// The record.
     pub fn store(&self) -> &Store {
         &self.0.store
+    }
+
+    /// The way to the network.
+    pub(super) fn steps(&self) -> Steps {
+        self.0.steps.clone()
     }
 
     /// The files by which programs find their interfaces.

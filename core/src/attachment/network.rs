@@ -124,6 +124,16 @@ impl Network {
         })
     }
 
+    /// Removes what the cache of CNI results has of it, for one that is forgotten and not
+    /// released. What cannot be removed stays: a later DEL of the name overwrites it.
+    pub(super) fn forget(&self, plan: &AttachmentPlan, place: &Place) {
+        let (Self::Multus { direct, .. } | Self::Direct(direct)) = self;
+        let call = invocation(plan, place, place.netns_at_release());
+        if let Err(error) = direct.forget(&plan.network, &call) {
+            tracing::warn!(interface = %place.if_name, pod = %place.pod, %error, "cache entry stays");
+        }
+    }
+
     /// Releases it; an interface that is not there is released. `result` is what the ADD
     /// answered, where that is known.
     pub async fn del(

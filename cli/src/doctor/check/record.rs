@@ -26,7 +26,7 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
                 "{orphans} of its interfaces could not be released, first {} of pod {}: {why}",
                 orphan.place.if_name, orphan.place.pod
             ),
-            "the driver goes on trying; mend what it says, or forget them: ndra cleanup --force",
+            "the driver goes on trying; mend what it says, or forget them: `ndra cleanup --force`",
         )
     } else {
         ok(
