@@ -3,6 +3,7 @@
 mod connection;
 mod handshake;
 mod registry;
+mod semver;
 mod slices;
 mod store;
 
