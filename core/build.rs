@@ -10,6 +10,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "cri",
         "callback",
         "events",
+        "operator",
         "health",
         "dra_health_v1",
         "dra_health_v1alpha1",

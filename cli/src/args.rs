@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use clap::{Parser, Subcommand};
 
-use crate::{driver, events, install_hook, validate, watch, witness};
+use crate::{doctor, driver, events, install_hook, operate, validate, watch, witness};
 #[cfg(feature = "simulate")]
 use crate::{mock, simulate};
 
@@ -33,6 +33,9 @@ pub(crate) enum Command {
     Simulate(Box<simulate::Args>),
     Validate(validate::Args),
     Driver(Box<driver::Args>),
+    Doctor(doctor::Args),
+    Detach(operate::Detach),
+    Cleanup(operate::Cleanup),
     Events(Box<events::Args>),
     Watch(Box<watch::Args>),
     /// Be the OCI hook: read a container's OCI state on stdin and ask the driver for its

@@ -258,16 +258,22 @@ pub(crate) struct Args {
         help_heading = "Networks"
     )]
     uplink: String,
-    /// A plugin type that claims may name; may be repeated. Without it, every type.
+    /// A plugin type that claims may name, `*` for every type; may be repeated. Plugins run as
+    /// root. A DeviceClass may name every type.
     #[arg(
         long = "allow-cni-type",
         value_name = "TYPE",
+        default_values = ndra_core::cni::DEFAULT_TYPES,
         help_heading = "Networks"
     )]
     allow_cni_types: Vec<String>,
     /// Refuse network configuration in claims; only DeviceClasses may carry it.
     #[arg(long, help_heading = "Networks")]
     class_config_only: bool,
+    /// Write no files by which programs in containers find their interfaces (KEP-5304). Claims
+    /// that are prepared already keep theirs.
+    #[arg(long, help_heading = "Networks")]
+    no_device_metadata: bool,
     /// How often an interface's removal is tried before the pod is let go and the rest is
     /// done in the background.
     #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100), help_heading = "Networks")]
@@ -335,7 +341,8 @@ pub(crate) fn socket(text: &str) -> Result<PathBuf, String> {
 }
 
 impl Args {
-    fn config(self) -> Config {
+    /// The settings that these options make.
+    pub(crate) fn config(self) -> Config {
         let plugin_dir = self
             .plugin_dir
             .unwrap_or_else(|| PathBuf::from("/var/lib/kubelet/plugins").join(&self.driver_name));
@@ -384,8 +391,11 @@ impl Args {
                     attachments: self.max_attachments.into(),
                 },
             },
-            allow_cni_types: self.allow_cni_types.into_iter().collect(),
+            allow_cni_types: ndra_core::cni::Policy::types(
+                self.allow_cni_types.iter().map(String::as_str),
+            ),
             class_config_only: self.class_config_only,
+            device_metadata: !self.no_device_metadata,
             hook_kill_after: self.hook_kill_after,
             hook_timeout: self.hook_timeout,
             cni_timeout: self.cni_timeout,

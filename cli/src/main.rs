@@ -5,6 +5,7 @@
 
 mod args;
 mod completions;
+mod doctor;
 mod driver;
 mod duration;
 mod events;
@@ -13,10 +14,12 @@ mod install_hook;
 mod manifest;
 #[cfg(feature = "simulate")]
 mod mock;
+mod operate;
 mod problem;
 mod report;
 #[cfg(feature = "simulate")]
 mod scenario;
+mod settings;
 mod signals;
 #[cfg(feature = "simulate")]
 mod simulate;
@@ -47,6 +50,9 @@ fn main() -> ExitCode {
         }
         Command::Validate(args) => validate::run(&args),
         Command::Driver(args) => on_runtime(driver::run(*args)),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Detach(args) => on_runtime(operate::detach(args)),
+        Command::Cleanup(args) => on_runtime(operate::cleanup(args)),
         Command::Events(args) => on_runtime(events::run(*args)),
         Command::Watch(args) => on_runtime(watch::run(*args)),
         // It brings a runtime of its own, made for one short call.

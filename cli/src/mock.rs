@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use ndra_core::event::Recorder;
 use ndra_core::gate::Gate;
 use ndra_mock_apiserver::Access;
@@ -47,12 +47,33 @@ pub(crate) struct Kubelet {
     /// The file that remembers prepared claims.
     #[arg(long, value_name = "FILE")]
     checkpoint: PathBuf,
-    /// A DRA version it knows; may be repeated.
+    /// A DRA version it knows; may be repeated. One that knows v1alpha3 knows no other.
     #[arg(long = "api", value_enum, default_values = ["v1", "v1beta1"], value_name = "VERSION")]
-    versions: Vec<crate::simulate::KubeletApi>,
+    versions: Vec<KubeletApi>,
     /// Wait milliseconds where a real kubelet waits seconds.
     #[arg(long)]
     quick: bool,
+}
+
+/// A version of the DRA service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum KubeletApi {
+    /// Kubernetes 1.34 and later.
+    V1,
+    /// Kubernetes 1.32 and 1.33.
+    V1beta1,
+    /// Kubernetes 1.29 and 1.30: v1alpha3.Node, with claims of resource.k8s.io/v1alpha2.
+    V1alpha3,
+}
+
+impl From<KubeletApi> for ndra_mock_kubelet::ApiVersion {
+    fn from(api: KubeletApi) -> Self {
+        match api {
+            KubeletApi::V1 => Self::V1,
+            KubeletApi::V1beta1 => Self::V1beta1,
+            KubeletApi::V1alpha3 => Self::V1alpha3,
+        }
+    }
 }
 
 /// A container runtime without containers: sandboxes, CDI and OCI hooks.
@@ -128,6 +149,11 @@ pub(crate) async fn run(command: Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Plugin(plugin) => return run_plugin(plugin).await,
         Command::Kubelet(args) => {
+            if args.versions.contains(&KubeletApi::V1alpha3) && args.versions.len() > 1 {
+                let place = Place::file("--api");
+                let mend = "start one kubelet for each";
+                return Err(Problem::new(place, "v1alpha3 goes with no other", mend).into());
+            }
             let place = args.registry.display().to_string();
             let client = client(&args.kubeconfig).await?;
             let kubelet = ndra_mock_kubelet::Kubelet::start(ndra_mock_kubelet::Config {

@@ -14,5 +14,5 @@ pub(crate) use lines::{Recording, line};
 pub(crate) use outcome::{Answer, Attached, Check, Outcome};
 pub(crate) use page::Page;
 pub(crate) use stats::{StepStats, step_stats};
-pub(crate) use style::{BAD, DIM, GOOD, Look, paint};
+pub(crate) use style::{BAD, BOLD, DIM, GOOD, Look, WARN, paint};
 pub(crate) use timeline::Timeline;

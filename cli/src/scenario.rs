@@ -10,7 +10,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 pub(crate) use action::{Action, Before, CniCommand, Condition, LinkState, PodEvent, Stop};
-pub(crate) use expect::{ClaimState, ContainerState, Expect, Interface, Order, StepCount};
+pub(crate) use expect::{
+    ClaimState, ContainerState, Expect, Interface, MetadataFile, Order, StepCount,
+};
 pub(crate) use shipped::{MANIFESTS, SHIPPED};
 
 use crate::manifest::{self, Object};

@@ -4,6 +4,7 @@ mod board;
 mod deployment;
 mod end;
 mod fault;
+mod files;
 mod ground;
 mod home;
 mod hooks;

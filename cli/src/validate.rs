@@ -31,8 +31,12 @@ pub(crate) struct Args {
     /// The driver whose configurations are checked.
     #[arg(long, default_value = "dra.networking", value_name = "NAME")]
     driver_name: String,
-    /// A CNI plugin type that claims may name; may be repeated. Without it, every type.
-    #[arg(long = "allow-cni-type", value_name = "TYPE")]
+    /// A CNI plugin type that claims may name, `*` for every type; may be repeated.
+    #[arg(
+        long = "allow-cni-type",
+        value_name = "TYPE",
+        default_values = ndra_core::cni::DEFAULT_TYPES
+    )]
     allow_cni_types: Vec<String>,
     /// Refuse network configuration in claims; only DeviceClasses may carry it.
     #[arg(long)]
@@ -71,7 +75,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let rules = Rules {
         driver: args.driver_name.clone(),
         policy: ndra_core::cni::Policy {
-            allowed_types: args.allow_cni_types.iter().cloned().collect(),
+            allowed_types: ndra_core::cni::Policy::types(
+                args.allow_cni_types.iter().map(String::as_str),
+            ),
             config_from: if args.class_config_only {
                 ndra_core::cni::ConfigFrom::ClassOnly
             } else {

@@ -83,11 +83,13 @@ fn each_runs_to_its_end() {
         attached.sort();
         writeln!(page, "{}", attached.join("\n")).unwrap();
     }
-    insta::assert_snapshot!(page, @"
+    insta::assert_snapshot!(page, @r"
     deployment.yaml
       net1 10.10.1.2/24
       net1 10.10.1.3/24
       net1 10.10.1.4/24
+    find-interface.yaml
+      net1 10.10.1.2/24
     pod-with-template.yaml
       net1 10.10.1.2/24
     pod.yaml

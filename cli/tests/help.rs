@@ -30,6 +30,9 @@ help! {
     simulate: "simulate";
     validate: "validate";
     driver: "driver";
+    doctor: "doctor";
+    detach: "detach";
+    cleanup: "cleanup";
     events: "events";
     watch: "watch";
     install_hook: "install-hook";

@@ -277,6 +277,35 @@ fn a_runtime_without_cdi_is_refused_before_anything_starts() {
     assert!(said.contains("enable_cdi = true"), "{said}");
 }
 
+/// The doctor on a node whose containerd gives containers CDI devices, and on one where that is
+/// switched off.
+#[test]
+fn the_doctor_tells_what_a_real_runtime_does_with_cdi() {
+    for (cdi, level, words) in [
+        ("on", "ok", "containerd"),
+        ("off", "fail", "has CDI switched off"),
+    ] {
+        let Some(runtime) = Runtime::up(&format!("doctor-{cdi}"), &["--cdi", cdi]) else {
+            return;
+        };
+        let output = Command::new(env!("CARGO_BIN_EXE_ndra"))
+            .args(["doctor", "--", "--cri-socket", &runtime.socket()])
+            .arg(format!("--cdi-dir={}/cdi", runtime.dir.display()))
+            .args(["--kubeconfig", "/none"])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let shown = shown(&output);
+        let line = |check: &str| {
+            let of = |line: &&str| line.split_whitespace().nth(1) == Some(check);
+            shown.lines().find(of).unwrap_or_default()
+        };
+        assert!(line("runtime").contains("containerd 2."), "{shown}");
+        assert!(line("cdi").starts_with(level), "{shown}");
+        assert!(line("cdi").contains(words), "{shown}");
+    }
+}
+
 /// Needs nothing real: a socket where somebody else listens, and one where nobody does.
 #[test]
 fn a_socket_that_is_no_runtime_is_refused() {

@@ -50,6 +50,8 @@ scenarios! {
     class_parameters: containerd, crio;
     no_parameters: containerd, crio;
     static_address: containerd, crio;
+    plugin_not_allowed: containerd, crio;
+    metadata_files: containerd, crio;
     dual_stack: containerd, crio;
     crio_hook_output: crio;
     kubelet_v1beta1: containerd, crio;

@@ -3,6 +3,7 @@
 mod error;
 mod manager;
 mod network;
+pub mod operator;
 mod orphan;
 mod pin;
 pub mod record;
@@ -25,6 +26,7 @@ pub use orphan::Orphan;
 pub(crate) use orphan::work_off;
 pub use pin::PinError;
 pub(crate) use report::device_state;
+pub(crate) use steps::Steps;
 
 /// Where an attachment is, or was to be, made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,6 +111,12 @@ impl Attachment {
 pub struct PreparedClaim {
     /// The claim.
     pub claim: ClaimRef,
+    /// The entry of a pod that it was made for, where a template made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_claim_name: Option<String>,
+    /// Its containers were promised device metadata files when it was prepared.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub metadata: bool,
     /// Pods it was reserved for when last read.
     pub reserved_for: Vec<Consumer>,
     /// One for every device.
@@ -119,6 +127,8 @@ impl From<ClaimPlan> for PreparedClaim {
     fn from(plan: ClaimPlan) -> Self {
         Self {
             claim: plan.claim,
+            pod_claim_name: plan.pod_claim_name,
+            metadata: false,
             reserved_for: plan.reserved_for,
             attachments: plan
                 .attachments
@@ -137,6 +147,7 @@ impl PreparedClaim {
     pub fn plan(&self) -> ClaimPlan {
         ClaimPlan {
             claim: self.claim.clone(),
+            pod_claim_name: self.pod_claim_name.clone(),
             reserved_for: self.reserved_for.clone(),
             attachments: self.attachments.iter().map(|a| a.plan.clone()).collect(),
         }

@@ -68,6 +68,10 @@ pub struct Consumer {
 pub struct ClaimPlan {
     /// The claim.
     pub claim: ClaimRef,
+    /// The entry of the pod's `spec.resourceClaims` that the claim was made for, where a
+    /// template made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_claim_name: Option<String>,
     /// Pods in `status.reservedFor` when the plan was made.
     pub reserved_for: Vec<Consumer>,
     /// One for every device allocated to this driver.
@@ -81,6 +85,9 @@ pub struct AttachmentPlan {
     pub device: DeviceKey,
     /// The claim's request, without a subrequest's name.
     pub request: String,
+    /// The subrequest that was chosen, where the request lists several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subrequest: Option<String>,
     /// The interface name asked for; `None` means the next free `netN` of the pod.
     pub if_name: Option<String>,
     /// Nobody asked for `if_name`: it was the next free one, and may become another as

@@ -9,8 +9,8 @@ mod result;
 pub mod version;
 
 pub use config::{
-    ConfigError, ConfigFault, ConfigFrom, ConfigList, DEFAULT_VERSION, MAX_DEPTH, Policy, VERSIONS,
-    depth_within,
+    ConfigError, ConfigFault, ConfigFrom, ConfigList, DEFAULT_TYPES, DEFAULT_VERSION, MAX_DEPTH,
+    Policy, VERSIONS, depth_within,
 };
 pub use error::{Call, CniError, Command, ExecError};
 pub use exec::{Executor, plugin_config};

@@ -5,6 +5,7 @@
 
 mod config;
 mod offered;
+pub mod operator;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -22,6 +23,7 @@ use tonic::transport::Server;
 use tonic::transport::server::Router;
 use tracing::{info, warn};
 
+use crate::attachment::operator::Operator;
 use crate::attachment::record::{RecordError, Store, boot_id};
 use crate::attachment::{Manager, Network, State, device_state, work_off};
 use crate::callback::CallbackService;
@@ -40,6 +42,7 @@ use crate::kube::claims::{ClaimApi, ClaimReader};
 use crate::kube::slices::{Publisher, PublisherConfig};
 use crate::kube::status::StatusConfig;
 use crate::kube::{self, ConnectError, EventPoster, StatusWriter};
+use crate::metadata::{Metadata, MetadataError};
 use crate::metrics;
 use crate::multus::Multus;
 use crate::socket::{self, SocketError};
@@ -89,6 +92,9 @@ pub enum StartError {
         /// Why.
         reason: String,
     },
+    /// A file that a prepared claim's containers read cannot be written.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
     /// The port for probes cannot be had.
     #[error(
         "cannot serve the health on {address}: {reason}; choose another --health-port (the chart's health.port) or --health-ip"
@@ -171,18 +177,9 @@ impl Driver {
             events.clone(),
             recorder.clone(),
             config.times(),
+            metadata(&config),
         );
-        let cdi = CdiDir::new(
-            config.cdi_dir.clone(),
-            config.driver_name.clone(),
-            HookCommand {
-                path: config.hook_path.clone(),
-                args: config.hook_args.clone(),
-                socket: config.callback_socket.clone(),
-                timeout: config.hook_timeout,
-                kill_after: config.hook_kill_after,
-            },
-        );
+        let cdi = cdi(&config);
         manager.unpin_forgotten().await;
         restore(&manager, &cdi, &status)?;
 
@@ -199,7 +196,7 @@ impl Driver {
                 api_timeout: config.api_timeout,
             },
             manager.clone(),
-            cdi,
+            cdi.clone(),
             client.clone(),
             claims,
             events.clone(),
@@ -216,7 +213,9 @@ impl Driver {
         let events_service = EventService::of_driver(recorder.clone(), instance, &own);
         let stream = Running::new(&own).and(
             "events",
-            Server::builder().add_service(events_service),
+            Server::builder()
+                .add_service(events_service)
+                .add_service(Operator::of_driver(manager.clone(), cdi).server()),
             &config.events_socket,
         )?;
         let callback = CallbackService::server(
@@ -379,6 +378,29 @@ impl Driver {
     }
 }
 
+fn cdi(config: &Config) -> CdiDir {
+    CdiDir::new(
+        config.cdi_dir.clone(),
+        config.driver_name.clone(),
+        HookCommand {
+            path: config.hook_path.clone(),
+            args: config.hook_args.clone(),
+            socket: config.callback_socket.clone(),
+            timeout: config.hook_timeout,
+            kill_after: config.hook_kill_after,
+        },
+    )
+}
+
+fn metadata(config: &Config) -> Metadata {
+    Metadata::new(
+        &config.driver_name,
+        &config.plugin_dir,
+        &config.cdi_dir,
+        config.device_metadata,
+    )
+}
+
 fn network(config: &Config) -> Network {
     let direct = Executor::new(config.cni_path.clone(), config.cni_cache_dir.clone());
     match &config.cni {
@@ -392,7 +414,7 @@ fn network(config: &Config) -> Network {
 
 /// Brings back what lives outside the record: CDI specs (their directory is emptied by a
 /// reboot) and the states that the status writer must repeat with every write.
-fn restore(manager: &Manager, cdi: &CdiDir, status: &StatusWriter) -> Result<(), CdiError> {
+fn restore(manager: &Manager, cdi: &CdiDir, status: &StatusWriter) -> Result<(), StartError> {
     let claims = manager
         .store()
         .read(|record| record.claims.values().cloned().collect::<Vec<_>>());
@@ -401,6 +423,9 @@ fn restore(manager: &Manager, cdi: &CdiDir, status: &StatusWriter) -> Result<(),
             continue;
         };
         cdi.write(&uid)?;
+        if claim.metadata {
+            manager.metadata().write(claim)?;
+        }
         for attachment in &claim.attachments {
             if let State::Attached {
                 place,
@@ -424,6 +449,7 @@ fn restore(manager: &Manager, cdi: &CdiDir, status: &StatusWriter) -> Result<(),
             cdi.remove(&uid)?;
         }
     }
+    manager.metadata().remove_others(claims.iter())?;
     if !claims.is_empty() {
         info!(claims = claims.len(), "went on from the record");
     }

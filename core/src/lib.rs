@@ -15,6 +15,7 @@ pub mod event;
 pub mod gate;
 pub mod health;
 pub mod kube;
+pub mod metadata;
 pub mod metrics;
 pub mod multus;
 pub mod shown;

@@ -36,6 +36,11 @@ pub mod events {
     tonic::include_proto!("ndra.events.v1");
 }
 
+/// `ndra.operator.v1.Operator`: what an operator asks of a driver that runs.
+pub mod operator {
+    tonic::include_proto!("ndra.operator.v1");
+}
+
 /// `grpc.health.v1.Health`: what the kubelet's probes ask.
 pub mod health {
     tonic::include_proto!("grpc.health.v1");

@@ -164,6 +164,13 @@ impl Rbac {
         Err(ApiError::forbidden(resource, ask.name, &why))
     }
 
+    /// Whether a request would be let through; being asked uses no permission.
+    pub(crate) fn would_allow(&self, user: &User, ask: &Ask<'_>) -> bool {
+        self.rules
+            .iter()
+            .any(|rule| rule.allows(user, ask).is_some())
+    }
+
     fn allows(&self, user: &User, ask: &Ask<'_>) -> bool {
         let Some(grant) = self.rules.iter().find_map(|rule| rule.allows(user, ask)) else {
             return false;

@@ -3,6 +3,7 @@
 mod cache;
 mod call;
 mod checkpoint;
+mod classic;
 mod prepare;
 mod resolve;
 mod unprepare;

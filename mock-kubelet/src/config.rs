@@ -14,6 +14,9 @@ pub enum ApiVersion {
     V1,
     /// `k8s.io.kubelet.pkg.apis.dra.v1beta1`, since Kubernetes 1.32.
     V1beta1,
+    /// `v1alpha3.Node`, of Kubernetes 1.29 and 1.30. A kubelet that knows it knows no other:
+    /// it reads claims of `resource.k8s.io/v1alpha2`, and hands their resource handles over.
+    V1alpha3,
 }
 
 impl ApiVersion {
@@ -22,6 +25,8 @@ impl ApiVersion {
         match self {
             Self::V1 => "v1.DRAPlugin",
             Self::V1beta1 => "v1beta1.DRAPlugin",
+            // Plugins list numbers of versions there.
+            Self::V1alpha3 => "v1alpha3.Node",
         }
     }
 }

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio_util::sync::DropGuard;
 
 use crate::claim::{CheckpointError, Claims, PreparedClaim};
-use crate::config::Config;
+use crate::config::{ApiVersion, Config};
 use crate::cri::Runtime;
 use crate::node::{Node, Tasks};
 use crate::plugin::{self, HealthMap, Plugin, Plugins};
@@ -102,6 +102,7 @@ impl Kubelet {
             runtime,
             plugins,
             claims,
+            classic: config.versions.contains(&ApiVersion::V1alpha3),
             events,
             tasks,
         });

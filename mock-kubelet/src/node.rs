@@ -24,6 +24,8 @@ pub(crate) struct Node {
     pub(crate) runtime: Runtime,
     pub(crate) plugins: Plugins,
     pub(crate) claims: Claims,
+    /// Claims are those of Kubernetes 1.29, with resource handles.
+    pub(crate) classic: bool,
     pub(crate) events: Events,
     pub(crate) tasks: Tasks,
 }

@@ -4,6 +4,7 @@ mod connection;
 mod handshake;
 mod health;
 mod registry;
+mod semver;
 mod slices;
 mod store;
 

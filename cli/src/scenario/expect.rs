@@ -26,6 +26,9 @@ pub(crate) struct Expect {
     /// The interfaces that exist in pods, all of them.
     #[serde(default)]
     pub(crate) interfaces: Option<Vec<Interface>>,
+    /// Device metadata files in containers. Only at a moment: at the end they are gone.
+    #[serde(default)]
+    pub(crate) metadata: Vec<MetadataFile>,
     /// What claims' `status.devices` say.
     #[serde(default)]
     pub(crate) claims: Vec<ClaimState>,
@@ -96,6 +99,18 @@ pub(crate) struct Interface {
     pub(crate) addresses: Option<Vec<String>>,
     #[serde(default)]
     pub(crate) mac: Option<String>,
+}
+
+/// A device metadata file, as a program in a container reads it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MetadataFile {
+    pub(crate) pod: String,
+    pub(crate) container: String,
+    /// Below `/var/run/kubernetes.io/dra-device-attributes`.
+    pub(crate) path: String,
+    /// The interfaces that it names.
+    pub(crate) interfaces: Vec<String>,
 }
 
 /// What a claim's status says about its devices.

@@ -26,6 +26,8 @@ files! {
     "class-parameters",
     "no-parameters",
     "static-address",
+    "plugin-not-allowed",
+    "metadata-files",
     "dual-stack",
     "crio-hook-output",
     "kubelet-v1beta1",

@@ -10,6 +10,7 @@ use ndra_core::gate::Arrival;
 
 use super::board::Seen;
 use super::fault::Faults;
+use super::files;
 use super::judge;
 use super::world::{Stop, World};
 use crate::failure::Failure;
@@ -99,6 +100,11 @@ impl<'a> Stage<'a> {
                     "",
                 )
                 .await?;
+                let runtime = self.world.runtime.socket().to_owned();
+                let missing = files::check(&runtime, &expect.metadata).await;
+                if !missing.is_empty() {
+                    return Err(Stuck::Failed(missing.join("\n")));
+                }
             }
             Action::Before(before) => self.held.push_back(before),
             Action::KillContainer(kill) => {
@@ -250,7 +256,7 @@ enum Turn {
     Arrived(Arrival),
 }
 
-fn split(pod: &str) -> (String, String) {
+pub(super) fn split(pod: &str) -> (String, String) {
     let key = pod_key(pod);
     match key.split_once('/') {
         Some((namespace, name)) => (namespace.to_owned(), name.to_owned()),

@@ -47,6 +47,7 @@ const MATRIX: &[(&str, &[&str])] = &[
             "uplink=bond0",
             "allowCniTypes={macvlan,host-local}",
             "classConfigOnly=true",
+            "deviceMetadata=false",
             "log=ndra_core=debug",
             "logFormat=json",
             "metrics.enabled=true",

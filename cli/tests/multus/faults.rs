@@ -82,6 +82,7 @@ async fn what_belonged_to_a_pod_that_is_gone_is_released(
             share_id: None,
         },
         request: "net".into(),
+        subrequest: None,
         if_name: Some("net1".into()),
         auto_named: false,
         network: network(&config.dir),

@@ -6,6 +6,7 @@ use crate::cri::CriError;
 use crate::event::Reason;
 use crate::kube::PodRef;
 use crate::kube::claims::ClaimReadError;
+use crate::metadata::MetadataError;
 
 /// Why a container may not start.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +23,9 @@ pub enum AttachError {
          container again"
     )]
     Busy,
+    /// What the container reads of its interfaces cannot be written.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
     /// Another claim has an interface of this name in the pod.
     #[error(
         "claim {claim}: pod {pod} already has an interface {if_name}, of claim {other}: ask for \
@@ -129,6 +133,7 @@ impl Reason for AttachError {
             Self::Reservation { .. } => "ClaimUnreadable",
             Self::Cri(error) => error.reason(),
             Self::Record(_) => "Record",
+            Self::Metadata(_) => "Metadata",
             Self::Add { source, .. } => source.reason(),
             Self::Pin { .. } => "Namespace",
             Self::Debris { .. } => "Debris",

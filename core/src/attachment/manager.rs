@@ -19,6 +19,7 @@ use crate::cri::{Cri, CriError, Sandbox};
 use crate::event::{ClaimRef, Recorder, Step, Subject};
 use crate::kube::claims::ClaimReader;
 use crate::kube::{EventPoster, PodRef, StatusWriter};
+use crate::metadata::Metadata;
 
 /// How long the parts of an attach and a release may take.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +44,7 @@ struct Inner {
     report: Report,
     recorder: Recorder,
     times: Times,
+    metadata: Metadata,
     /// One lock a claim: prepare, attach and release of one claim never overlap.
     locks: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
 }
@@ -64,19 +66,17 @@ impl Manager {
         events: Arc<EventPoster>,
         recorder: Recorder,
         times: Times,
+        metadata: Metadata,
     ) -> Self {
         Self(Arc::new(Inner {
             store,
             cri,
-            steps: Steps {
-                network,
-                recorder: recorder.clone(),
-                times,
-            },
+            steps: Steps::new(network, recorder.clone(), times),
             claims,
             report: Report { status, events },
             recorder,
             times,
+            metadata,
             locks: Mutex::default(),
         }))
     }
@@ -84,6 +84,16 @@ impl Manager {
     /// The record.
     pub fn store(&self) -> &Store {
         &self.0.store
+    }
+
+    /// The way to the network.
+    pub(super) fn steps(&self) -> Steps {
+        self.0.steps.clone()
+    }
+
+    /// The files by which programs find their interfaces.
+    pub fn metadata(&self) -> &Metadata {
+        &self.0.metadata
     }
 
     /// Where statuses go.
@@ -186,7 +196,21 @@ impl Manager {
         }
         // "Done" is only what the disk knows, also when another call wrote it.
         self.0.store.flush().await?;
-        Ok(())
+        self.describe(&claim.claim.uid).await
+    }
+
+    /// Completes what programs in the containers read of their interfaces, before they start.
+    async fn describe(&self, uid: &str) -> Result<(), AttachError> {
+        let Some(claim) = self.held(uid).filter(|claim| claim.metadata) else {
+            return Ok(());
+        };
+        let metadata = self.0.metadata.clone();
+        let written = tokio::task::spawn_blocking(move || metadata.write(&claim)).await;
+        match written {
+            Ok(written) => Ok(written?),
+            // The process is about to end.
+            Err(_) => Err(AttachError::Busy),
+        }
     }
 
     async fn look_up(&self, claim: &ClaimRef, id: &str) -> Result<Sandbox, CriError> {

@@ -51,6 +51,7 @@ impl Reason for NetworkError {
         match self {
             Self::Multus(MultusError::Unreachable(_)) => "MultusUnreachable",
             Self::Multus(MultusError::TimedOut { .. }) => "TimedOut",
+            Self::Multus(MultusError::Closed { .. }) => "MultusClosed",
             Self::Multus(MultusError::Refused { .. }) => "MultusRefused",
             Self::Multus(MultusError::Unreadable { .. }) => "Unreadable",
             Self::Multus(MultusError::Invalid(error))
@@ -154,6 +155,16 @@ impl Network {
             }
             Self::Direct(executor) => executor.add(&plan.network, &call, deadline).await?,
         })
+    }
+
+    /// Removes what the cache of CNI results has of it, for one that is forgotten and not
+    /// released. What cannot be removed stays: a later DEL of the name overwrites it.
+    pub(super) fn forget(&self, plan: &AttachmentPlan, place: &Place) {
+        let (Self::Multus { direct, .. } | Self::Direct(direct)) = self;
+        let call = invocation(plan, place, place.netns_at_release());
+        if let Err(error) = direct.forget(&plan.network, &call) {
+            tracing::warn!(interface = %place.if_name, pod = %place.pod, %error, "cache entry stays");
+        }
     }
 
     /// Releases it; an interface that is not there is released. `result` is what the ADD

@@ -12,13 +12,23 @@ use crate::cni::CniResult;
 use crate::event::{Actor, ClaimRef, Recorder, Step, Subject, details};
 
 /// The way to the network, and where its steps are recorded.
-pub(super) struct Steps {
+#[derive(Clone)]
+pub(crate) struct Steps {
     pub(super) network: Network,
     pub(super) recorder: Recorder,
     pub(super) times: Times,
 }
 
 impl Steps {
+    /// Wires the parts.
+    pub(crate) fn new(network: Network, recorder: Recorder, times: Times) -> Self {
+        Self {
+            network,
+            recorder,
+            times,
+        }
+    }
+
     /// Makes the interface until `end`.
     pub(super) async fn add(
         &self,

@@ -96,7 +96,7 @@ pub fn plan(
         })?;
         let merged = Merged::of(&layers, requests);
         places.push(merged.if_name.as_ref().map(|(_, path)| path.clone()));
-        let attachment = merged.attachment(device, requests.main, &ground);
+        let attachment = merged.attachment(device, requests, &ground);
         attachments.push(attachment.map_err(|problem| refuse(Kind::Parameters(vec![problem])))?);
     }
     distinct_names(&attachments, &places).map_err(refuse)?;
@@ -107,9 +107,23 @@ pub fn plan(
             name: expected.name.to_owned(),
             uid: uid.into(),
         },
+        pod_claim_name: pod_claim_name(claim),
         reserved_for: consumers(claim),
         attachments,
     })
+}
+
+/// What Kubernetes writes into a claim that it makes from a template.
+const POD_CLAIM_NAME: &str = "resource.kubernetes.io/pod-claim-name";
+
+/// The entry of a pod that the claim was made for. Whoever may write the claim may write this,
+/// so that what is no name is passed over.
+fn pod_claim_name(claim: &ResourceClaim) -> Option<String> {
+    let annotations = claim.metadata.annotations.as_ref()?;
+    annotations
+        .get(POD_CLAIM_NAME)
+        .filter(|name| label(name))
+        .cloned()
 }
 
 /// The pods that a claim is reserved for.
@@ -262,6 +276,7 @@ fn layers<'a>(
     let entries = entries.unwrap_or_default().iter().enumerate();
     let (classes, claims): (Vec<_>, Vec<_>) =
         entries.partition(|(_, entry)| entry.source == "FromClass");
+    let of_class = policy.of_class();
     let mut layers = Vec::new();
     let mut problems = Vec::new();
     for (index, entry) in classes.into_iter().chain(claims) {
@@ -273,6 +288,10 @@ fn layers<'a>(
             continue;
         };
         let path = path(claim, index, entry);
+        let policy = match entry.source.as_str() {
+            "FromClass" => &of_class,
+            _ => policy,
+        };
         match parameters(&opaque.parameters.0, policy) {
             Ok(parameters) => {
                 // Whatever is not a class's is treated as written by the claim's owner.
@@ -390,7 +409,7 @@ impl<'a> Merged<'a> {
     fn attachment(
         self,
         device: DeviceKey,
-        request: &str,
+        requests: Requests<'_>,
         ground: &Ground<'_>,
     ) -> Result<AttachmentPlan, Problem> {
         let ips = self
@@ -418,7 +437,8 @@ impl<'a> Merged<'a> {
         Ok(AttachmentPlan {
             auto_named: false,
             device,
-            request: request.to_owned(),
+            request: requests.main.to_owned(),
+            subrequest: requests.full.split_once('/').map(|(_, sub)| sub.to_owned()),
             if_name: self.if_name.map(|(name, _)| name.clone()),
             network,
             ips,

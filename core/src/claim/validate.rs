@@ -37,7 +37,13 @@ pub fn validate_class(class: &DeviceClass, driver: &str, policy: &Policy) -> Vec
     let mut problems = Vec::new();
     for (index, config) in class.spec.config.iter().flatten().enumerate() {
         let path = format!("spec.config[{index}].opaque");
-        check(config.opaque.as_ref(), &path, driver, policy, &mut problems);
+        check(
+            config.opaque.as_ref(),
+            &path,
+            driver,
+            &policy.of_class(),
+            &mut problems,
+        );
     }
     problems
 }

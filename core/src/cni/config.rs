@@ -38,11 +38,18 @@ pub struct ConfigList {
     pub rest: Map<String, Value>,
 }
 
-/// Which configurations the administrator allows.
+/// The plugin types that a claim may name unless the administrator says otherwise: they make a
+/// link of the pod's own and give it an address. None of them runs other programs, opens the
+/// node to the pod, or takes a device away from it.
+pub const DEFAULT_TYPES: [&str; 4] = ["macvlan", "ipvlan", "host-local", "static"];
+
+/// Which configurations the administrator allows. A DeviceClass is written by an
+/// administrator: [`of_class`](Self::of_class) is what holds for it.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
-    /// Plugin types that a configuration may name, IPAM plugins included, since they run as
-    /// root like any other. Empty allows every type.
+    /// Plugin types that a claim's configuration may name, IPAM plugins included, since they
+    /// run as root like any other. Empty allows every type. Where types are limited, keys that
+    /// name files of the node are refused, too.
     pub allowed_types: BTreeSet<String>,
     /// Where a `config` may come from.
     pub config_from: ConfigFrom,
@@ -59,6 +66,24 @@ pub enum ConfigFrom {
 }
 
 impl Policy {
+    /// Of what a command line lists: `*` allows every type.
+    pub fn types<'a>(listed: impl IntoIterator<Item = &'a str>) -> BTreeSet<String> {
+        let listed: BTreeSet<String> = listed.into_iter().map(str::to_owned).collect();
+        if listed.contains("*") {
+            return BTreeSet::new();
+        }
+        listed
+    }
+
+    /// The same for what a DeviceClass says: every type, every key.
+    #[must_use]
+    pub fn of_class(&self) -> Self {
+        Self {
+            allowed_types: BTreeSet::new(),
+            config_from: self.config_from,
+        }
+    }
+
     /// Whether a plugin of this type may run.
     pub fn allows(&self, plugin_type: &str) -> bool {
         self.allowed_types.is_empty() || self.allowed_types.contains(plugin_type)

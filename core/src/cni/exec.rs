@@ -32,6 +32,11 @@ impl Executor {
         }
     }
 
+    /// Removes the cached result of an attachment without a DEL.
+    pub fn forget(&self, network: &ConfigList, invocation: &Invocation) -> Result<(), ExecError> {
+        self.check_names(network, invocation)?.remove()
+    }
+
     /// Attaches: every plugin in order, each with the result of the one before. The last
     /// result is cached and returned. After a failure, and after a drop of this future,
     /// the caller owes a [`del`](Self::del).

@@ -33,9 +33,12 @@ impl wire::node_server::Node for V1alpha3 {
             let mut answer = wire::NodePrepareResourceResponse::default();
             match outcome {
                 Ok(devices) => {
-                    answer.cdi_devices = devices.into_iter().map(|d| d.cdi_device).collect();
                     // All interfaces of a claim are behind one CDI device.
-                    answer.cdi_devices.dedup();
+                    for id in devices.into_iter().flat_map(|device| device.cdi_devices) {
+                        if !answer.cdi_devices.contains(&id) {
+                            answer.cdi_devices.push(id);
+                        }
+                    }
                 }
                 Err(error) => answer.error = error,
             }

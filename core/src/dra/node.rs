@@ -44,8 +44,9 @@ pub struct PreparedDevice {
     pub requests: Vec<String>,
     /// The allocated device.
     pub key: DeviceKey,
-    /// The qualified CDI name.
-    pub cdi_device: String,
+    /// The qualified CDI names: of the claim, which runs the hook, and of the request's
+    /// metadata file, where there is one.
+    pub cdi_devices: Vec<String>,
 }
 
 /// What preparing depends on.
@@ -167,7 +168,7 @@ impl Node {
                     None => self.hold(plan).instrument(claim_span(&uid)).await,
                 };
                 if let Ok(devices) = &outcome {
-                    let ids: Vec<_> = devices.iter().map(|d| d.cdi_device.as_str()).collect();
+                    let ids: Vec<_> = devices.iter().flat_map(|d| &d.cdi_devices).collect();
                     span.detail("cdiDevices", json!(ids));
                 }
                 (uid, span.close_with(outcome))
@@ -308,30 +309,43 @@ impl Node {
     /// Records the claim and writes its CDI spec.
     async fn hold(&self, plan: ClaimPlan) -> Result<Vec<PreparedDevice>, String> {
         let uid: ClaimUid = plan.claim.uid.parse().map_err(text)?;
+        // What was promised once is kept: the kubelet remembers the devices' names.
+        let promised =
+            |record: &Record| record.claims.get(uid.as_str()).is_some_and(|c| c.metadata);
+        let promised = self.manager.store().read(promised);
         let plan = self.reconcile(plan).await?;
         let consumers = plan.reserved_for.clone();
         let claim = plan.claim.clone();
-        let devices: Vec<PreparedDevice> = plan
+        // The record before the spec: what is not recorded is never undone.
+        let metadata = self.manager.metadata().clone();
+        let mut new: PreparedClaim = plan.into();
+        new.metadata = promised || metadata.wanted();
+        let held = self.manager.store().change(|record| {
+            let entry = record.claims.entry(uid.as_str().to_owned());
+            let held = entry
+                .and_modify(|held| {
+                    held.reserved_for.clone_from(&new.reserved_for);
+                    held.metadata = new.metadata;
+                })
+                .or_insert(new);
+            held.clone()
+        });
+        let held = held.await.map_err(text)?;
+        let cdi_devices = |request: &str| {
+            let file = held
+                .metadata
+                .then(|| metadata.device_id(uid.as_str(), request));
+            std::iter::once(self.cdi.device_id(&uid)).chain(file)
+        };
+        let devices: Vec<PreparedDevice> = held
             .attachments
             .iter()
             .map(|attachment| PreparedDevice {
-                requests: vec![attachment.request.clone()],
-                key: attachment.device.clone(),
-                cdi_device: self.cdi.device_id(&uid),
+                requests: vec![attachment.plan.request.clone()],
+                key: attachment.plan.device.clone(),
+                cdi_devices: cdi_devices(&attachment.plan.request).collect(),
             })
             .collect();
-        // The record before the spec: what is not recorded is never undone.
-        self.manager
-            .store()
-            .change(|record| {
-                record
-                    .claims
-                    .entry(uid.as_str().to_owned())
-                    .and_modify(|held| held.reserved_for.clone_from(&plan.reserved_for))
-                    .or_insert_with(|| plan.into());
-            })
-            .await
-            .map_err(text)?;
         let subject = Subject {
             claim: Some(claim.clone()),
             ..Subject::default()
@@ -340,14 +354,19 @@ impl Node {
         let cdi = self.cdi.clone();
         let write = {
             let uid = uid.clone();
-            move || cdi.write(&uid)
+            move || {
+                if held.metadata {
+                    metadata.write(&held).map_err(text)?;
+                }
+                cdi.write(&uid).map_err(text)
+            }
         };
         let written = tokio::task::spawn_blocking(write).await.map_err(text)?;
         if let Ok(path) = &written {
             span.detail("path", path.display().to_string());
             span.detail("spec", self.cdi.spec(&uid));
         }
-        span.close_with(written).map_err(text)?;
+        span.close_with(written)?;
         let answer: Vec<_> = devices
             .iter()
             .map(|device| {
@@ -355,7 +374,7 @@ impl Node {
                     "requestNames": device.requests,
                     "poolName": device.key.pool,
                     "deviceName": device.key.device,
-                    "cdiDeviceIds": [device.cdi_device],
+                    "cdiDeviceIds": device.cdi_devices,
                 })
             })
             .collect();
@@ -426,6 +445,9 @@ impl Node {
             span.detail("path", self.cdi.path(&uid).display().to_string());
             span.close_with(self.cdi.remove(&uid)).map_err(text)?;
         }
+        let (metadata, claim) = (self.manager.metadata().clone(), uid.clone());
+        let remove = tokio::task::spawn_blocking(move || metadata.remove(&claim));
+        remove.await.map_err(text)?.map_err(text)?;
         if let Some(held) = held {
             // Last: until here everything can be done once more.
             store

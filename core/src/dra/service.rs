@@ -93,7 +93,7 @@ serve!(V1, dra_v1, VERSIONS[0], |device| dra_v1::Device {
     request_names: device.requests,
     pool_name: device.key.pool,
     device_name: device.key.device,
-    cdi_device_ids: vec![device.cdi_device],
+    cdi_device_ids: device.cdi_devices,
     share_id: device.key.share_id,
 });
 
@@ -102,6 +102,6 @@ serve!(V1beta1, dra_v1beta1, VERSIONS[1], |device| {
         request_names: device.requests,
         pool_name: device.key.pool,
         device_name: device.key.device,
-        cdi_device_ids: vec![device.cdi_device],
+        cdi_device_ids: device.cdi_devices,
     }
 });

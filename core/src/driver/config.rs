@@ -99,8 +99,10 @@ pub struct Config {
     pub uplink: String,
     /// Which devices the node offers.
     pub devices: DeviceSource,
-    /// CNI plugin types that configurations may name; empty allows all.
+    /// CNI plugin types that claims' configurations may name; empty allows all.
     pub allow_cni_types: BTreeSet<String>,
+    /// Write files by which programs in containers find their interfaces (KEP-5304).
+    pub device_metadata: bool,
     /// Refuse CNI configurations in claims; only a DeviceClass may carry them.
     pub class_config_only: bool,
     /// When the runtime kills the hook.
@@ -161,8 +163,9 @@ impl Config {
                 share: Vec::new(),
                 attachments: 64,
             },
-            allow_cni_types: BTreeSet::new(),
+            allow_cni_types: cni::Policy::types(cni::DEFAULT_TYPES),
             class_config_only: false,
+            device_metadata: true,
             hook_kill_after: Duration::from_secs(30),
             hook_timeout: Duration::from_secs(25),
             cni_timeout: Duration::from_secs(20),

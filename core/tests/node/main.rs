@@ -6,6 +6,7 @@ mod api;
 mod attach;
 mod classic;
 mod lost;
+mod metadata;
 mod pin;
 mod prepare;
 mod record;

@@ -18,6 +18,7 @@ use ndra_core::event::{Phase, Recorder, Step};
 use ndra_core::gate::Gate;
 use ndra_core::kube::claims::{ClaimApi, ClaimReader};
 use ndra_core::kube::{EventPoster, StatusConfig, StatusWriter};
+use ndra_core::metadata::Metadata;
 use ndra_core::multus::Multus;
 use ndra_core::socket;
 use ndra_core::tasks::Tasks;
@@ -100,6 +101,16 @@ impl World {
 
     /// As [`World::at`], in a cluster that has this API.
     pub async fn of(dir: tempfile::TempDir, boot: &str, claims: ClaimApi) -> Self {
+        Self::with(dir, boot, claims, false).await
+    }
+
+    /// As [`World::of`]; with device metadata files where that is asked for.
+    pub async fn with(
+        dir: tempfile::TempDir,
+        boot: &str,
+        claims: ClaimApi,
+        metadata: bool,
+    ) -> Self {
         let path = dir.path();
         let sandboxes = Sandboxes::default();
         let api = Api::default();
@@ -150,6 +161,12 @@ impl World {
                 del_attempts: 2,
                 release: Duration::from_secs(10),
             },
+            Metadata::new(
+                "dra.networking",
+                &path.join("plugin"),
+                &path.join("cdi"),
+                metadata,
+            ),
         );
         let cdi = CdiDir::new(
             path.join("cdi"),
@@ -218,7 +235,10 @@ impl World {
     pub async fn prepare(&self, uid: &str) {
         let mut done = self.node.prepare(vec![claim_name(uid)]).await;
         let devices = done.remove(uid).unwrap().unwrap();
-        assert_eq!(devices[0].cdi_device, format!("dra.networking/claim={uid}"));
+        assert_eq!(
+            devices[0].cdi_devices[0],
+            format!("dra.networking/claim={uid}")
+        );
     }
 
     pub async fn unprepare(&self, uid: &str) -> Result<(), String> {

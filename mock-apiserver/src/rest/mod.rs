@@ -7,6 +7,7 @@ mod handlers;
 mod path;
 mod protobuf;
 mod query;
+mod review;
 mod types;
 mod watch;
 
@@ -60,6 +61,11 @@ async fn answer(shared: &Shared, request: Request) -> Result<Response> {
     let path = parts.uri.path();
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     let target = match parse(path) {
+        Target::Other(review::PATH) if parts.method == Method::POST => {
+            shared.faults.strike("create", path).await?;
+            let body = body::read(body).await?;
+            return review::answer(&shared.rbac, &parts.headers, &body);
+        }
         Target::Other(plain) => {
             shared.faults.strike("get", path).await?;
             return if parts.method == Method::GET {

@@ -23,6 +23,9 @@ pub struct PreparedClaim {
     pub pods: BTreeSet<String>,
     /// What each driver answered; empty until it has.
     pub drivers: BTreeMap<String, Vec<PreparedDevice>>,
+    /// What the claim held for each driver, where claims have resource handles.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub handles: BTreeMap<String, String>,
     /// Every driver has answered since this kubelet started. As the real one, the kubelet
     /// does not remember this: after its restart, a new sandbox prepares once more.
     #[serde(skip)]

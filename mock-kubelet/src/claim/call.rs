@@ -7,6 +7,7 @@ use ndra_core::wire::{dra_v1, dra_v1beta1};
 use tonic::Status;
 
 use super::cache::PreparedDevice;
+use super::classic;
 use crate::config::ApiVersion;
 use crate::grpc::{request, within};
 use crate::plugin::Instance;
@@ -17,6 +18,8 @@ pub(super) struct WireClaim {
     pub(super) namespace: String,
     pub(super) name: String,
     pub(super) uid: String,
+    /// What the driver's controller wrote into the claim; empty where the API has devices.
+    pub(super) handle: String,
 }
 
 /// What a driver answered for one claim: devices, or its error text.
@@ -95,6 +98,7 @@ impl Instance {
         match self.version {
             ApiVersion::V1 => prepare_over!(dra_v1, channel, claims, deadline),
             ApiVersion::V1beta1 => prepare_over!(dra_v1beta1, channel, claims, deadline),
+            ApiVersion::V1alpha3 => classic::prepare(channel, claims, deadline).await,
         }
     }
 
@@ -108,6 +112,7 @@ impl Instance {
         match self.version {
             ApiVersion::V1 => unprepare_over!(dra_v1, channel, claims, deadline),
             ApiVersion::V1beta1 => unprepare_over!(dra_v1beta1, channel, claims, deadline),
+            ApiVersion::V1alpha3 => classic::unprepare(channel, claims, deadline).await,
         }
     }
 }

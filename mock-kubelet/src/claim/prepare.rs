@@ -39,7 +39,8 @@ pub(crate) enum PrepareError {
 struct Wanted {
     key: ClaimKey,
     uid: String,
-    drivers: BTreeMap<String, Arc<Instance>>,
+    /// With what the claim holds for each of them.
+    drivers: BTreeMap<String, (Arc<Instance>, String)>,
 }
 
 /// Prepares those claims of the pod that are not prepared yet: one call a driver. From
@@ -53,13 +54,13 @@ pub(crate) async fn prepare(node: &Node, pod: &Pod) -> Result<(), PrepareError> 
         };
         let (claim, drivers) = fetch(node, &id, &name, must_own).await?;
         let mut reached = BTreeMap::new();
-        for driver in drivers {
+        for (driver, handle) in drivers {
             // Even for a claim that is prepared already: without its driver the node is
             // not fit to run the pod.
             let Some(instance) = node.plugins.get(&driver) else {
                 return Err(PrepareError::NotRegistered(driver));
             };
-            reached.insert(driver, instance);
+            reached.insert(driver, (instance, handle));
         }
         wanted.push(Wanted {
             key: (id.namespace.clone(), name),
@@ -75,12 +76,13 @@ pub(crate) async fn prepare(node: &Node, pod: &Pod) -> Result<(), PrepareError> 
         if !fresh.contains(&claim.key) {
             continue;
         }
-        for (driver, instance) in claim.drivers {
+        for (driver, (instance, handle)) in claim.drivers {
             let batch = batches.entry(driver).or_insert((instance, Vec::new()));
             let asked = WireClaim {
                 namespace: claim.key.0.clone(),
                 name: claim.key.1.clone(),
                 uid: claim.uid.clone(),
+                handle,
             };
             if !batch.1.contains(&asked) {
                 batch.1.push(asked);
@@ -152,6 +154,12 @@ fn take(
                     .drivers
                     .keys()
                     .map(|d| (d.clone(), Vec::new()))
+                    .collect(),
+                handles: claim
+                    .drivers
+                    .iter()
+                    .filter(|(_, (_, handle))| !handle.is_empty())
+                    .map(|(driver, (_, handle))| (driver.clone(), handle.clone()))
                     .collect(),
                 prepared: false,
             });

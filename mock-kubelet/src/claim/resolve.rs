@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::{Container, Pod, PodResourceClaim};
 use k8s_openapi::api::resource::v1::ResourceClaim;
 
 use super::cache::{ClaimKey, Claims};
+use super::classic;
 use crate::node::Node;
 
 /// Who a pod is.
@@ -98,21 +99,29 @@ pub(super) fn listed(pod: &Pod) -> &[PodResourceClaim] {
         .unwrap_or_default()
 }
 
-/// Reads the claim and checks that this pod may use it. Returns the drivers, too.
+/// Reads the claim and checks that this pod may use it. Returns the drivers, too, each with
+/// what the claim holds for it: nothing, where the API has devices.
 pub(super) async fn fetch(
     node: &Node,
     pod: &PodId,
     name: &str,
     must_own: bool,
-) -> Result<(ResourceClaim, Vec<String>), ResolveError> {
-    let api = kube::Api::<ResourceClaim>::namespaced(node.client.clone(), &pod.namespace);
-    let claim = api.get(name).await.map_err(|error| ResolveError::Fetch {
+) -> Result<(ResourceClaim, Vec<(String, String)>), ResolveError> {
+    let failed = |error| ResolveError::Fetch {
         name: name.into(),
         reason: match error {
             kube::Error::Api(status) => status.message.clone(),
             other => ndra_core::socket::root_cause(&other),
         },
-    })?;
+    };
+    let (claim, handles) = if node.classic {
+        let read = classic::claim(&node.client, &pod.namespace, name).await;
+        let (claim, handles) = read.map_err(failed)?;
+        (claim, Some(handles))
+    } else {
+        let api = kube::Api::<ResourceClaim>::namespaced(node.client.clone(), &pod.namespace);
+        (api.get(name).await.map_err(failed)?, None)
+    };
     let uid = claim.metadata.uid.clone().unwrap_or_default();
     let owners = claim.metadata.owner_references.iter().flatten();
     if must_own
@@ -136,6 +145,12 @@ pub(super) async fn fetch(
             uid,
         });
     }
+    if let Some(handles) = handles {
+        return match handles {
+            Some(handles) => Ok((claim, handles)),
+            None => Err(ResolveError::NotAllocated { name: name.into() }),
+        };
+    }
     let Some(allocation) = status.and_then(|status| status.allocation.as_ref()) else {
         return Err(ResolveError::NotAllocated { name: name.into() });
     };
@@ -146,6 +161,8 @@ pub(super) async fn fetch(
     let mut drivers: Vec<_> = results.map(|result| result.driver.clone()).collect();
     drivers.sort();
     drivers.dedup();
+    let drivers = drivers.into_iter().map(|driver| (driver, String::new()));
+    let drivers = drivers.collect();
     Ok((claim, drivers))
 }
 

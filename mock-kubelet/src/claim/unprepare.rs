@@ -44,6 +44,7 @@ pub(crate) async fn unprepare(node: &Node, pod: &PodId) -> Result<(), UnprepareE
                 namespace: info.namespace.clone(),
                 name: info.name.clone(),
                 uid: info.uid.clone(),
+                handle: info.handles.get(driver).cloned().unwrap_or_default(),
             });
         }
         last.push(key.clone());

@@ -10,6 +10,7 @@ use ndra_core::wire::registration::{InfoRequest, PluginInfo, RegistrationStatus}
 use tonic::transport::Channel;
 
 use super::connection::lower;
+use super::semver;
 use crate::config::ApiVersion;
 use crate::grpc::{request, rpc_error, within};
 use crate::node::Node;
@@ -45,6 +46,12 @@ pub(crate) enum Invalid {
         "invalid DRA driver name {name:?}: a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com')"
     )]
     Name { name: String },
+    #[error("validation failed for DRA plugin {name} at endpoint {endpoint}: {reason}")]
+    Numbers {
+        name: String,
+        endpoint: String,
+        reason: String,
+    },
     #[error(
         "invalid supported gRPC versions of DRA driver plugin {name} at endpoint {endpoint}: {reason}"
     )]
@@ -135,11 +142,21 @@ fn accept(
         endpoint => PathBuf::from(endpoint),
     };
     check_name(&info.name)?;
-    let version = choose(&info.supported_versions, known).map_err(|reason| Invalid::Versions {
-        name: info.name.clone(),
-        endpoint: endpoint.display().to_string(),
-        reason,
-    })?;
+    let version = if node.classic {
+        let highest = semver::highest(&info.name, &info.supported_versions);
+        highest.map_err(|reason| Invalid::Numbers {
+            name: info.name.clone(),
+            endpoint: endpoint.display().to_string(),
+            reason,
+        })?;
+        ApiVersion::V1alpha3
+    } else {
+        choose(&info.supported_versions, known).map_err(|reason| Invalid::Versions {
+            name: info.name.clone(),
+            endpoint: endpoint.display().to_string(),
+            reason,
+        })?
+    };
     let health_v1 = super::health::speaks_v1(&info.supported_versions);
     node.plugins
         .add(&info.name, socket, &endpoint, version, health_v1)?;

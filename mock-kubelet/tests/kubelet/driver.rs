@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use ndra_core::socket;
 use ndra_core::wire::registration::registration_server::{Registration, RegistrationServer};
 use ndra_core::wire::registration::*;
-use ndra_core::wire::{dra_v1, dra_v1beta1};
+use ndra_core::wire::{dra_v1, dra_v1alpha3, dra_v1beta1};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Request, Response, Status};
@@ -76,6 +76,7 @@ impl Driver {
             .add_service(dra_v1beta1::dra_plugin_server::DraPluginServer::new(
                 self.clone(),
             ))
+            .add_service(dra_v1alpha3::node_server::NodeServer::new(self.clone()))
             .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
         tokio::spawn(server);
         stop.drop_guard()
@@ -116,7 +117,7 @@ impl Driver {
     }
 
     /// Notes the call; returns error text and devices by claim UID.
-    async fn answer(
+    pub async fn answer(
         &self,
         method: &str,
         names: Vec<(String, String)>,

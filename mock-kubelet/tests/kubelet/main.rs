@@ -5,6 +5,7 @@
 mod api;
 mod bed;
 mod claims;
+mod classic;
 mod cri;
 mod driver;
 mod ends;

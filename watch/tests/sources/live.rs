@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt, stream};
@@ -262,12 +262,10 @@ async fn a_driver_that_stands_still_is_given_up_and_found_again() {
     options.pace.answer = Duration::from_millis(100);
     let mut reader = Reader::open(&at(&path), options);
     assert_eq!(reader.seqs(2).await, [1, 2]);
-    // Its only worker, and so all that it serves, waits for the lock.
-    let still = Arc::new(Mutex::new(()));
-    let held = still.lock().unwrap();
-    let wait = still.clone();
+    // Its only worker, and so all that it serves, waits until it is told to go on.
+    let (go_on, wait) = mpsc::channel::<()>();
     life.0.as_ref().unwrap().spawn(async move {
-        drop(wait.lock());
+        let _ = wait.recv();
     });
     reader.until("0 lost: ").await;
     let told = reader.until("0 lost: ").await;
@@ -276,7 +274,7 @@ async fn a_driver_that_stands_still_is_given_up_and_found_again() {
             .ends_with("0 lost: DIR/e.sock takes connections but does not answer within 0.1 s"),
         "{told}"
     );
-    drop(held);
+    drop(go_on);
     step(&recorder);
     assert_eq!(reader.seqs(2).await, [3, 4]);
     reader.0.stop().await;

@@ -14,6 +14,7 @@ fn plan(name: &str, pods: &[&str], if_names: &[Option<&str>]) -> ClaimPlan {
                 share_id: None,
             },
             request: "net".into(),
+            subrequest: None,
             if_name: if_name.map(str::to_owned),
             network: ConfigList::macvlan("eth0"),
             ips: Vec::new(),
@@ -26,6 +27,7 @@ fn plan(name: &str, pods: &[&str], if_names: &[Option<&str>]) -> ClaimPlan {
             name: name.into(),
             uid: format!("uid-{name}"),
         },
+        pod_claim_name: None,
         reserved_for: pods
             .iter()
             .map(|pod| Consumer {

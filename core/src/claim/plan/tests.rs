@@ -290,6 +290,24 @@ fn an_address_over_a_class_without_ipam_is_refused() {
     insta::assert_snapshot!(error.expect_err("refused"), @"ResourceClaim shop/mixed: spec.devices.config[1].opaque.parameters.ips: no plugin of the network takes `ips`: there is no IPAM; add `ipam: {type: static}` to the plugin that makes the interface");
 }
 
+/// The plugins of a class are the administrator's choice, those of a claim its author's.
+#[test]
+fn types_are_limited_in_claims_alone() {
+    let policy = Policy {
+        allowed_types: Policy::types(["static"]),
+        ..Policy::default()
+    };
+    let mixed = claim(MIXED, "", Value::Null);
+    assert!(plan(&mixed, &MIXED_EXPECTED, &Defaults::default(), &policy).is_ok());
+    let by_claim = claim(ALLOCATED, "", Value::Null);
+    let error = plan(&by_claim, &EXPECTED, &Defaults::default(), &policy).expect_err("refused");
+    let said = error.to_string();
+    assert!(
+        said.contains(r#"plugin type "macvlan" is not allowed"#),
+        "{said}"
+    );
+}
+
 #[test]
 fn a_config_from_a_class_only() {
     let policy = Policy {

@@ -80,6 +80,9 @@ fn read(value: &Value, policy: &Policy, errors: &mut Errors) -> Option<ConfigLis
         return None;
     }
     keys::check(value, "", &mut errors.0);
+    if !policy.allowed_types.is_empty() {
+        keys::node_paths(value, "", &mut errors.0);
+    }
 
     let mut rest = object.clone();
     let version = version(rest.shift_remove("cniVersion"), errors);

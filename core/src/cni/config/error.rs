@@ -55,6 +55,8 @@ pub enum ConfigFault {
     BadType { shown: String },
     #[error("plugin type {shown} is not allowed on this node")]
     TypeNotAllowed { shown: String, allowed: Vec<String> },
+    #[error("names a file or directory of the node, which a claim may not")]
+    NodePath,
     #[error("CNI version {shown} is not supported")]
     Version { shown: String },
     #[error("a list of versions is not supported")]
@@ -117,9 +119,12 @@ impl ConfigFault {
                     .into()
             }
             Self::TypeNotAllowed { allowed, .. } => format!(
-                "use one of {}, or ask the administrator to start the driver with --allow-cni-type for it",
+                "use one of {}, or ask the administrator for a DeviceClass that has it, or to start the driver with --allow-cni-type for it",
                 allowed.join(", ")
             ),
+            Self::NodePath => {
+                "leave it out, or ask the administrator for a DeviceClass that has it".into()
+            }
             Self::Version { .. } => format!("use one of {}", super::VERSIONS.join(", ")),
             Self::Versions => "name one version as `cniVersion`".into(),
             Self::BadName { .. } => {

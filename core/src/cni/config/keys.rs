@@ -28,6 +28,37 @@ const KNOWN: [&str; 14] = [
     "loadOnlyInlinedPlugins",
 ];
 
+/// Keys by which the CNI project's plugins write or read files of the node's as root:
+/// the directory where host-local and tuning keep things, host-local's `resolv.conf`, the
+/// socket of the dhcp daemon.
+const NODE_PATHS: [&str; 3] = ["dataDir", "resolvConf", "daemonSocketPath"];
+
+/// Appends the keys in `value` that name files of the node, however they are spelled.
+/// The caller has bounded the depth.
+pub(super) fn node_paths(value: &Value, field: &str, errors: &mut Vec<ConfigError>) {
+    match value {
+        Value::Object(map) => {
+            for (key, inner) in map {
+                let field = join(field, key);
+                let folded = fold(key);
+                if NODE_PATHS.iter().any(|known| fold(known) == folded) {
+                    errors.push(ConfigError {
+                        field: field.clone(),
+                        fault: ConfigFault::NodePath,
+                    });
+                }
+                node_paths(inner, &field, errors);
+            }
+        }
+        Value::Array(list) => {
+            for (index, inner) in list.iter().enumerate() {
+                node_paths(inner, &format!("{field}[{index}]"), errors);
+            }
+        }
+        _ => {}
+    }
+}
+
 /// The longest path that a message shows in full, in bytes.
 const MAX_FIELD: usize = 256;
 

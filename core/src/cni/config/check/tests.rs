@@ -108,11 +108,34 @@ fn what_the_administrator_allows() {
     let policy = only(&["macvlan", "static"]);
     let fine = json!({"type": "macvlan", "ipam": {"type": "static"}});
     assert!(ConfigList::check(&fine, &policy).is_ok());
-    insta::assert_snapshot!(refused(&json!({"type": "bridge"}), &policy), @r#"type: plugin type "bridge" is not allowed on this node; use one of macvlan, static, or ask the administrator to start the driver with --allow-cni-type for it"#);
+    insta::assert_snapshot!(refused(&json!({"type": "bridge"}), &policy), @r#"type: plugin type "bridge" is not allowed on this node; use one of macvlan, static, or ask the administrator for a DeviceClass that has it, or to start the driver with --allow-cni-type for it"#);
     let ipam = json!({"plugins": [{"type": "macvlan", "ipam": {"type": "host-local"}}]});
-    insta::assert_snapshot!(refused(&ipam, &policy), @r#"plugins[0].ipam.type: plugin type "host-local" is not allowed on this node; use one of macvlan, static, or ask the administrator to start the driver with --allow-cni-type for it"#);
+    insta::assert_snapshot!(refused(&ipam, &policy), @r#"plugins[0].ipam.type: plugin type "host-local" is not allowed on this node; use one of macvlan, static, or ask the administrator for a DeviceClass that has it, or to start the driver with --allow-cni-type for it"#);
     assert!(only(&[]).allows("anything"));
+    assert!(ConfigList::check(&ipam, &policy.of_class()).is_ok());
+    assert!(Policy::types(["macvlan", "*"]).is_empty());
     assert_eq!(Policy::default().allowed_types, BTreeSet::new());
+}
+
+/// host-local writes where `dataDir` says, as root, and hands on what `resolvConf` holds.
+#[test]
+fn files_of_the_node_are_not_a_claims_to_name() {
+    let policy = only(&crate::cni::DEFAULT_TYPES);
+    for key in ["dataDir", "DATADIR", "re\u{17f}olvConf", "daemonSocketPath"] {
+        let value =
+            json!({"plugins": [{"type": "macvlan", "ipam": {"type": "host-local", key: "/etc"}}]});
+        let said = refused(&value, &policy);
+        assert!(
+            said.contains("names a file or directory of the node"),
+            "{key}: {said}"
+        );
+        assert!(
+            ConfigList::check(&value, &policy.of_class()).is_ok(),
+            "{key}"
+        );
+    }
+    let value = json!({"type": "macvlan", "ipam": {"type": "host-local", "dataDir": "/etc"}});
+    insta::assert_snapshot!(refused(&value, &policy), @"ipam.dataDir: names a file or directory of the node, which a claim may not; leave it out, or ask the administrator for a DeviceClass that has it");
 }
 
 /// Go would run `bridge` in each of them.
