@@ -6,6 +6,7 @@
 mod own;
 mod payload;
 mod recorder;
+mod redact;
 mod stream;
 
 use std::fmt;

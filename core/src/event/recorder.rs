@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 
-use super::{Actor, Event, Phase, SCHEMA, Step, Subject, bounded, payload::clipped};
+use super::{Actor, Event, Phase, SCHEMA, Step, Subject, bounded, payload::clipped, redact};
 
 /// Where the parts of one program record what they do. Clones share one ring.
 ///
@@ -215,7 +215,7 @@ impl Span {
     }
 
     fn emit(&self, phase: Phase, detail: Map<String, Value>, error: Option<String>) {
-        let error = error.map(|text| clipped(&text, MAX_ERROR));
+        let error = error.map(|text| clipped(&redact::text(&text), MAX_ERROR));
         let elapsed = self.recorder.0.began.elapsed();
         self.recorder.push(Event {
             schema: SCHEMA,
