@@ -88,7 +88,7 @@ impl Runtime {
             let text = std::fs::read_to_string(self.dir.join(name)).unwrap();
             text.split(' ').next().unwrap().parse().unwrap()
         };
-        vec![pid("containerd.pid"), pid("holder.pid")]
+        vec![pid("runtime.pid"), pid("holder.pid")]
     }
 }
 

@@ -82,12 +82,15 @@ impl Cri {
     }
 }
 
-/// In the words of containerd's configuration.
+/// In the words of containerd's configuration, or of CRI-O's, which has CDI always.
 fn cdi(config: &Value) -> Cdi {
     if config.get("enableCDI") == Some(&Value::Bool(false)) {
         return Cdi::Off;
     }
-    match config.get("cdiSpecDirs").and_then(Value::as_array) {
+    let dirs = config
+        .get("cdiSpecDirs")
+        .or_else(|| config.pointer("/crio/CDISpecDirs"));
+    match dirs.and_then(Value::as_array) {
         Some(dirs) => Cdi::Read(
             dirs.iter()
                 .filter_map(Value::as_str)
@@ -115,5 +118,11 @@ mod tests {
         config["enableCDI"] = json!(false);
         assert_eq!(cdi(&config), Cdi::Off);
         assert_eq!(cdi(&json!({ "sandboxImage": "pause" })), Cdi::Untold);
+        let recorded = include_str!("../../../fixtures/crio-1.34.0/runtimestatus.json");
+        let recorded: Value = serde_json::from_str(recorded).unwrap();
+        assert_eq!(
+            cdi(&recorded["config"]),
+            Cdi::Read(vec!["/var/run/cdi".into()])
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! The containerd flavour against recordings of containerd 2.3.4: same keys, same shapes.
+//! Both flavours against recordings of containerd 2.3.4 and of CRI-O 1.34.0: same keys, same
+//! shapes.
 
 use std::collections::BTreeSet;
 
@@ -11,6 +12,12 @@ use crate::node::{Node, container, node, pod, spec};
 macro_rules! fixture {
     ($name:literal) => {
         include_str!(concat!("../../../fixtures/containerd-2.3.4/", $name))
+    };
+}
+
+macro_rules! crio {
+    ($name:literal) => {
+        include_str!(concat!("../../../fixtures/crio-1.34.0/", $name))
     };
 }
 
@@ -61,8 +68,8 @@ fn assert_same_shape(ours: &Value, theirs: &Value) {
 }
 
 /// The pod of the recording.
-async fn as_recorded(hook: Value) -> (Node, String, String) {
-    let mut node = node(Flavor::Containerd).await;
+async fn as_recorded(flavor: Flavor, hook: Value) -> (Node, String, String) {
+    let mut node = node(flavor).await;
     node.put_spec("claim.json", &spec("uid1", &[hook]));
     let mut demo = pod("demo-a");
     demo.hostname = String::new();
@@ -91,7 +98,7 @@ fn to_stdin() -> Value {
 
 #[tokio::test]
 async fn oci_state_on_stdin() {
-    let (mut node, sandbox, id) = as_recorded(to_stdin()).await;
+    let (mut node, sandbox, id) = as_recorded(Flavor::Containerd, to_stdin()).await;
     node.start(&id).await.unwrap();
     let ours: Value = serde_json::from_str(&node.read("state.json")).unwrap();
     let theirs = recorded(fixture!("ocistate.json"));
@@ -121,7 +128,7 @@ async fn oci_state_on_stdin() {
 
 #[tokio::test]
 async fn verbose_pod_sandbox_status() {
-    let (mut node, sandbox, _) = as_recorded(to_stdin()).await;
+    let (mut node, sandbox, _) = as_recorded(Flavor::Containerd, to_stdin()).await;
     let (status, info) = node.sandbox(&sandbox).await.unwrap();
     let theirs = recorded(fixture!("podsandboxstatus.json"));
     assert_same_shape(&info, &theirs["info"]);
@@ -161,9 +168,12 @@ async fn verbose_pod_sandbox_status() {
 
 #[tokio::test]
 async fn verbose_container_status() {
-    let (mut node, sandbox, id) = as_recorded(json!({
-        "hookName": "createRuntime", "path": "/bin/sh", "args": ["sh", "-c", ":"],
-    }))
+    let (mut node, sandbox, id) = as_recorded(
+        Flavor::Containerd,
+        json!({
+            "hookName": "createRuntime", "path": "/bin/sh", "args": ["sh", "-c", ":"],
+        }),
+    )
     .await;
     node.start(&id).await.unwrap();
     let request = ContainerStatusRequest {
@@ -242,7 +252,7 @@ async fn a_failed_hook_reads_as_recorded() {
         "path": "/bin/sh",
         "args": ["sh", "-c", format!("echo '{stderr}' >&2; exit 1")],
     });
-    let (mut node, _, id) = as_recorded(hook).await;
+    let (mut node, _, id) = as_recorded(Flavor::Containerd, hook).await;
     let status = node.start(&id).await.unwrap_err();
     let theirs = fixture!("startcontainer-hook-failed.txt").trim_end();
     let ours = format!(
@@ -260,4 +270,56 @@ async fn a_failed_hook_reads_as_recorded() {
     );
     assert_eq!(after.message, status.message());
     assert!(after.started_at == 0 && after.finished_at > 0);
+}
+
+fn keys(value: &Value) -> BTreeSet<String> {
+    let map = value.as_object().unwrap();
+    map.keys().cloned().collect()
+}
+
+/// The annotations are what a hook has to go by, and the driver with it.
+#[tokio::test]
+async fn crio_tells_hooks_and_callers_the_same_annotations() {
+    let (mut node, sandbox, id) = as_recorded(Flavor::Crio, to_stdin()).await;
+    node.start(&id).await.unwrap();
+    let ours: Value = serde_json::from_str(&node.read("state.json")).unwrap();
+    let theirs = recorded(crio!("ocistate.json"));
+    assert_eq!(keys(&ours["annotations"]), keys(&theirs["annotations"]));
+    assert_eq!(ours["status"], theirs["status"]);
+    let annotation = "io.kubernetes.cri-o.SandboxID";
+    assert_eq!(ours["annotations"][annotation], sandbox);
+
+    let theirs = recorded(crio!("podsandboxstatus.json"));
+    let (_, info) = node.sandbox(&sandbox).await.unwrap();
+    assert_eq!(keys(&info), keys(&theirs["info"]));
+    let (ours, theirs) = (&info["runtimeSpec"], &theirs["info"]["runtimeSpec"]);
+    assert_eq!(keys(ours), keys(theirs));
+    assert_eq!(keys(&ours["annotations"]), keys(&theirs["annotations"]));
+    let kinds = |spec: &Value| -> BTreeSet<String> {
+        let list = spec["linux"]["namespaces"].as_array().unwrap();
+        list.iter()
+            .map(|n| format!("{} {}", n["type"], n["path"].is_string()))
+            .collect()
+    };
+    assert_eq!(kinds(ours), kinds(theirs));
+
+    let theirs = recorded(crio!("containerstatus.json"));
+    let request = ContainerStatusRequest {
+        container_id: id,
+        verbose: true,
+    };
+    let reply = node.cri.container_status(request).await.unwrap();
+    let info: Value = serde_json::from_str(&reply.into_inner().info["info"]).unwrap();
+    assert_eq!(keys(&info), keys(&theirs["info"]));
+    assert_eq!(
+        keys(&info["runtimeSpec"]["annotations"]),
+        keys(&theirs["info"]["runtimeSpec"]["annotations"])
+    );
+    let request = StatusRequest { verbose: true };
+    let reply = node.cri.status(request).await.unwrap();
+    let ours: Value = serde_json::from_str(&reply.into_inner().info["config"]).unwrap();
+    let theirs = recorded(crio!("runtimestatus.json"));
+    let (ours, theirs) = (&ours["crio"], &theirs["config"]["crio"]);
+    let unknown: Vec<_> = keys(ours).difference(&keys(theirs)).cloned().collect();
+    assert!(unknown.is_empty(), "CRI-O has no {unknown:?}");
 }
