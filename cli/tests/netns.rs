@@ -171,8 +171,17 @@ fn a_master_that_is_not_there_is_told() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("pod.yaml");
     std::fs::write(&file, pod).unwrap();
+    // A device that is an interface is the master, and no other is taken.
     let (code, out, _) = text(&mut ndra(&["--netns", "real", file.to_str().unwrap()]));
     assert_eq!(code, Some(1), "{out}");
+    assert!(out.contains("master is \"eth7\""), "{out}");
+    // A slot says nothing of it: the plugin finds out.
+    let scenario = directory.path().join("slot.yaml");
+    let slot = "name: slot\ntitle: A slot\ndriver: [--slots=1]\nmanifests: [pod.yaml]\n\
+                actions:\n- apply: [web]\n- wait: {pod: web, step: cni-add, cameTo: fail}\n";
+    std::fs::write(&scenario, slot).unwrap();
+    let scenario = scenario.to_str().unwrap();
+    let (_, out, _) = text(&mut ndra(&["--netns", "real", "--scenario", scenario]));
     assert!(out.contains("Link not found"), "{out}");
     for clean in ["✓ 0 interfaces", "✓ 0 addresses", "✓ 0 network namespaces"] {
         assert!(out.contains(clean), "{out}");
