@@ -46,6 +46,33 @@ fn a_pod_that_hangs_shows_why() {
     insta::assert_snapshot!(printed(&["broken.jsonl", "--frame", "80x24"]));
 }
 
+/// A run that ends takes every claim down again. Which pod never came up, at which step and
+/// why must stay to be seen, and take three keys at most.
+#[test]
+fn what_failed_in_a_run_that_has_ended_is_found_within_three_keys() {
+    let frame = printed(&["shop.jsonl", "--frame", "80x24"]);
+    assert!(frame.contains("✗ 1 failed"), "{frame}");
+    assert!(frame.contains("8 cni-add failed"), "{frame}");
+    insta::assert_snapshot!("ended_after_a_failure", frame);
+    // From the last row, which is well, the failure is one key away.
+    let frame = printed(&["shop.jsonl", "--frame", "80x24", "--keys", "Ge"]);
+    assert!(frame.contains("▌✗ db-3"), "{frame}");
+    for keys in ["<enter><enter>", "e<enter><enter>", "3"] {
+        let frame = printed(&["shop.jsonl", "--frame", "80x24", "--keys", keys]);
+        for words in ["8 cni-add", "error", "means", "do  "] {
+            assert!(frame.contains(words), "{keys}: {words}\n{frame}");
+        }
+    }
+    let keys = [
+        "shop.jsonl",
+        "--frame",
+        "80x24",
+        "--keys",
+        "e<enter><enter>",
+    ];
+    insta::assert_snapshot!("ended_after_a_failure_detail", printed(&keys));
+}
+
 #[test]
 fn keys_are_pressed_before_the_frame_is_drawn() {
     let keys = [
