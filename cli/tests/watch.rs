@@ -86,6 +86,26 @@ fn keys_are_pressed_before_the_frame_is_drawn() {
 }
 
 #[test]
+fn a_search_finds_what_is_folded_and_the_error() {
+    let count = |keys: &str| {
+        let frame = printed(&["broken.jsonl", "--frame", "100x30", "--keys", keys]);
+        let (_, rest) = frame.split_once("search ").unwrap();
+        let (word, rest) = rest.split_once(" (").unwrap();
+        let hits = rest.split_once(')').unwrap().0.parse::<usize>().unwrap();
+        let word = word.to_lowercase();
+        let lines = frame.lines().skip_while(|line| !line.starts_with("──"));
+        let payload: Vec<_> = lines.map(str::to_lowercase).collect();
+        let marked = payload.iter().find(|line| line.starts_with('▌'));
+        assert!(marked.is_some_and(|line| line.contains(&word)), "{frame}");
+        hits
+    };
+    let open = count("3/range<enter>");
+    assert!(open > 0);
+    assert_eq!(count("3z/range<enter>"), open);
+    assert!(count("3/no IP<enter>") > 0);
+}
+
+#[test]
 fn an_earlier_moment() {
     let frame = printed(&["good.jsonl", "--frame", "80x24", "--at", "15ms"]);
     let later = printed(&["good.jsonl", "--frame", "80x24"]);

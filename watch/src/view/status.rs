@@ -43,7 +43,7 @@ fn settings(model: &Model) -> String {
         parts.push(format!("filter {}", text::fit(&look.filter_text, 30, "~")));
     }
     if look.screen == Screen::Detail && !look.search.is_empty() {
-        let hits = model.detail().hits.len();
+        let hits = model.detail().found;
         parts.push(format!(
             "search {} ({hits})",
             text::fit(&look.search, 30, "~")
