@@ -133,6 +133,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode, Failure> {
         until: args.until.clone(),
         claims: Claims::default(),
         attached: args.attached,
+        follow: args.follow,
         unreadable: 0,
         failed: None,
     };
@@ -165,6 +166,7 @@ struct Printer {
     until: Vec<Until>,
     claims: Claims,
     attached: bool,
+    follow: bool,
     unreadable: u64,
     failed: Option<String>,
 }
@@ -218,9 +220,15 @@ impl Printer {
                     self.remark(&format!("{count} {lines} no event: {sample}"));
                     Ok(None)
                 }
-                Update::Connecting { .. } | Update::Connected { .. } | Update::Ended { .. } => {
+                // In one that grows, the line is under way.
+                Update::Tail { broken: true, .. } if !self.follow => {
+                    self.remark("the last line is cut, and was left out");
                     Ok(None)
                 }
+                Update::Tail { .. }
+                | Update::Connecting { .. }
+                | Update::Connected { .. }
+                | Update::Ended { .. } => Ok(None),
             };
             match passed {
                 Ok(None) => {}

@@ -38,6 +38,7 @@ pub use health::Health;
 pub use histogram::Histogram;
 pub use look::{Look, Prompt, Purpose};
 pub use rows::{Row, Rows};
+pub(crate) use source::FRESH;
 pub use source::{Connection, Driver, Registration, Socket, Source, SourceId};
 pub use timeline::{Bar, Critical, Lane, Stretch, Timeline};
 pub use tree::{Format, Kind, Line};
@@ -45,6 +46,7 @@ pub use why::Why;
 
 use std::collections::HashMap;
 
+use crate::text;
 use clock::Clock;
 use log::Log;
 
@@ -144,10 +146,42 @@ impl Model {
 
     /// Adds a source. `node` may be empty; sources of one node share its flows.
     pub fn add_source(&mut self, name: &str, node: &str) -> SourceId {
+        let id = SourceId(u16::try_from(self.sources.len()).unwrap_or(u16::MAX));
         let node = self.node(node);
-        let number = |n: usize| u16::try_from(n).unwrap_or(u16::MAX);
-        self.sources.push(Source::new(name, node));
-        SourceId(number(self.sources.len() - 1))
+        self.sources.push(Source::new(name, node, id.0));
+        id
+    }
+
+    /// Adds a source for another node or stream of what `of` is the first source of.
+    pub fn add_stream(&mut self, of: SourceId, node: &str) -> SourceId {
+        let like = self.sources.get(usize::from(of.0));
+        let (name, group) = like.map_or_else(Default::default, |s| (s.name.clone(), s.group));
+        let id = self.add_source(&name, node);
+        if let Some(source) = self.source_mut(id) {
+            source.group = group;
+        }
+        id
+    }
+
+    /// What is wrong with what each name brought, taken together. Named by the first
+    /// source of each.
+    pub fn wrong_as_a_whole(&self) -> Vec<(SourceId, Vec<&'static str>)> {
+        let now = self.now();
+        let firsts = self.sources().filter(|(id, source)| source.group == id.0);
+        firsts
+            .map(|(id, _)| {
+                let of = self.sources.iter().filter(|source| source.group == id.0);
+                (id, source::wrong_as_a_whole(&of.collect::<Vec<_>>(), now))
+            })
+            .collect()
+    }
+
+    /// The node of a source that has namesakes on other nodes, where it is known.
+    pub fn source_node(&self, id: SourceId) -> Option<String> {
+        let source = self.sources.get(usize::from(id.0))?;
+        let node = &self.nodes.get(usize::from(source.node))?.name;
+        let namesakes = self.sources.iter().filter(|s| s.name == source.name);
+        (!node.is_empty() && namesakes.count() > 1).then(|| text::clean(node))
     }
 
     /// The sources, in the order in which they were added.
@@ -157,6 +191,14 @@ impl Model {
             .iter()
             .enumerate()
             .map(move |(at, source)| (number(at), source))
+    }
+
+    /// The sources as they are shown: those of one name together, by their nodes.
+    pub fn sources_by_node(&self) -> Vec<(SourceId, &Source)> {
+        let mut all: Vec<_> = self.sources().collect();
+        let node = |source: &Source| self.nodes.get(usize::from(source.node)).map(|n| &n.name);
+        all.sort_by_key(|(id, source)| (source.group, node(source), *id));
+        all
     }
 
     /// Changes what is known of a source: its connection, driver.

@@ -122,8 +122,8 @@ impl Recording {
                 lane.intake.flush().await?;
                 continue;
             }
+            lane.intake.end_for_now().await?;
             let Some(changes) = &changes else {
-                lane.intake.end_of_stream().await?;
                 return Ok(());
             };
             match self.fate(place).await {

@@ -41,6 +41,8 @@ pub(super) struct Intake {
     chunk: Option<Chunk>,
     garbage: u64,
     sample: String,
+    /// What was said of the end of a recording.
+    broken: Option<bool>,
 }
 
 impl Intake {
@@ -64,6 +66,7 @@ impl Intake {
             chunk: None,
             garbage: 0,
             sample: String::new(),
+            broken: None,
         }
     }
 
@@ -116,8 +119,27 @@ impl Intake {
     /// The stream ends or begins anew: a line without its end counts if it is whole.
     pub(super) async fn end_of_stream(&mut self) -> Result<(), Closed> {
         let rest = self.cutter.rest();
+        self.broken = None;
         self.line(&rest, Beside::default()).await?;
         self.flush().await
+    }
+
+    /// A recording was read to where it ends now. Its last line counts without its line
+    /// feed if it is whole: nothing can be added to it.
+    pub(super) async fn end_for_now(&mut self) -> Result<(), Closed> {
+        let rest = self.cutter.pending().trim_ascii();
+        let whole = serde_json::from_slice::<serde::de::IgnoredAny>(rest).is_ok();
+        let broken = !rest.is_empty() && !whole;
+        if whole {
+            let rest = self.cutter.rest();
+            self.line(&rest, Beside::default()).await?;
+        }
+        self.flush().await?;
+        if self.broken.replace(broken) != Some(broken) {
+            let source = self.source;
+            self.say(Update::Tail { source, broken }).await?;
+        }
+        Ok(())
     }
 
     /// Takes one line.

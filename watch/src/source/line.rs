@@ -151,6 +151,11 @@ impl Cutter {
         }
     }
 
+    /// What stands after the last line feed; nothing of a line that is too long.
+    pub(super) fn pending(&self) -> &[u8] {
+        self.bytes.get(self.start..).unwrap_or_default()
+    }
+
     /// What stands after the last line feed, and forgets it.
     pub(super) fn rest(&mut self) -> Vec<u8> {
         let mut bytes = std::mem::take(&mut self.bytes);

@@ -55,7 +55,7 @@ pub(super) async fn read<R: Read>(
             }
         }
     }
-    lane.intake.end_of_stream().await?;
+    lane.intake.end_for_now().await?;
     Ok(())
 }
 

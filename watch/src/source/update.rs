@@ -43,6 +43,13 @@ pub enum Update {
         /// The beginning of the newest, or what is wrong with it.
         sample: String,
     },
+    /// A recording was read to where it ends now.
+    Tail {
+        /// Which.
+        source: SourceId,
+        /// Does it end with a piece of a line? That may be under way, or cut.
+        broken: bool,
+    },
     /// The connection is gone. It is tried again.
     Lost {
         /// Which.

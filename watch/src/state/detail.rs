@@ -1,5 +1,7 @@
 //! The payload of one run of one step: request, reply, error, as lines.
 
+use std::collections::HashSet;
+
 use ndra_core::event::{Actor, Step};
 use serde_json::Value;
 
@@ -7,8 +9,9 @@ use super::entry::{Brought, brought};
 use super::failure::{self, Failure};
 use super::log::Rec;
 use super::timeline::Bar;
-use super::tree::{Line, Writer};
+use super::tree::{Line, Seek, Writer};
 use super::{Model, Status};
+use crate::text;
 
 /// The selected step, ready to be drawn.
 #[derive(Clone, Debug, Default)]
@@ -29,12 +32,19 @@ pub struct Detail {
     pub lines: Vec<Line>,
     /// Lines in which the search hits.
     pub hits: Vec<usize>,
+    /// How often it hits, in folds too.
+    pub found: usize,
+    /// The nodes around all hits.
+    pub(super) around: HashSet<u64>,
     /// Why there is nothing, in words.
     pub nothing: Option<&'static str>,
 }
 
 /// Payloads of up to so many lines are open.
 const OPEN_LINES: usize = 120;
+
+/// An error of more lines than this is not searched to its end.
+const MAX_ERROR_LINES: usize = 500;
 
 impl Model {
     /// The selected step, or the one that matters most.
@@ -63,6 +73,10 @@ impl Model {
                 Some(bar) => self.fill(&mut detail, *bar),
                 None => detail.nothing = Some(self.absence(step)),
             }
+        }
+        if std::mem::take(&mut self.look.reveal) {
+            let around = &detail.around;
+            self.look.toggled.retain(|node| !around.contains(node));
         }
         self.detail = detail;
     }
@@ -109,13 +123,7 @@ impl Model {
                 parts.push((title, brought.detail));
             }
         }
-        detail.lines = self.write(&parts, 64);
-        if detail.lines.len() > OPEN_LINES {
-            detail.lines = self.write(&parts, 3);
-        }
-        if self.look.folded {
-            detail.lines = self.write(&parts, 1);
-        }
+        self.lay_out(detail, &parts);
         if parts.is_empty() {
             detail.nothing = Some(if lost {
                 "The payload has been given up to stay within the memory."
@@ -125,35 +133,75 @@ impl Model {
                 "This step carries no payload."
             });
         }
-        if !self.look.search.is_empty() {
-            let word = self.look.search.to_lowercase();
-            let hit = |line: &Line| line.text().to_lowercase().contains(&word);
-            let lines = detail.lines.iter().enumerate();
-            detail.hits = lines.filter(|(_, l)| hit(l)).map(|(at, _)| at).collect();
-        }
     }
 
-    fn write(&self, parts: &[(&str, &[u8])], open: u16) -> Vec<Line> {
-        let mut out = Writer {
-            format: self.look.format,
-            toggled: &self.look.toggled,
-            open,
-            lines: Vec::new(),
+    /// Makes the lines, folded as a person wants them, and finds what is looked for in all
+    /// of them. What was folded by hand before the search hides no hit.
+    fn lay_out(&self, detail: &mut Detail, parts: &[(&str, &[u8])]) {
+        let word = self.look.search.to_lowercase();
+        let none = HashSet::new();
+        let error = detail.failure.as_ref().map_or("", |(error, _)| error);
+        // The head shows the beginning of the error; the search shows all of it.
+        let mut error_lines = Vec::new();
+        if !word.is_empty() && text::clean(error).to_lowercase().contains(&word) {
+            let columns = usize::from(self.look.size.0.saturating_sub(8));
+            error_lines = text::wrap(error, columns, MAX_ERROR_LINES, "");
+        }
+        let all = |open: u16, toggled: &HashSet<u64>, revealed: &HashSet<u64>| {
+            let mut out = Writer {
+                format: self.look.format,
+                toggled,
+                open,
+                revealed,
+                lines: Vec::new(),
+                seek: None,
+            };
+            write_error(&mut out, &error_lines);
+            write(&mut out, parts);
+            out.lines
         };
-        for (title, bytes) in parts {
-            if !out.title(title) {
-                continue;
+        let mut toggled = std::borrow::Cow::Borrowed(&self.look.toggled);
+        if !word.is_empty() {
+            let mut out = Writer {
+                format: self.look.format,
+                toggled: &none,
+                open: u16::MAX,
+                revealed: &none,
+                lines: Vec::new(),
+                seek: Some(Seek::new(&word)),
+            };
+            write_error(&mut out, &error_lines);
+            let before = out.seek.as_ref().map_or(0, |seek| seek.hits);
+            write(&mut out, parts);
+            if let Some(seek) = out.seek {
+                (detail.around, detail.found) = (seek.around, seek.hits);
             }
-            match serde_json::from_slice::<Value>(bytes) {
-                // One field alone needs no name: the part's title says enough.
-                Ok(Value::Object(map)) if map.len() == 1 && map.contains_key(*title) => {
-                    out.value(title, &map[*title]);
-                }
-                Ok(value) => out.value(title, &value),
-                Err(_) => out.text(&String::from_utf8_lossy(bytes)),
+            // A phrase may be broken between two lines; then the heading stands for it.
+            if !error_lines.is_empty() && before == 0 {
+                detail.found += 1;
+            }
+            if self.look.reveal {
+                toggled
+                    .to_mut()
+                    .retain(|node| !detail.around.contains(node));
             }
         }
-        out.lines
+        let open = if self.look.folded { 1 } else { 64 };
+        detail.lines = all(open, &toggled, &detail.around);
+        if detail.lines.len() > OPEN_LINES && !self.look.folded {
+            detail.lines = all(3, &toggled, &detail.around);
+        }
+        if !word.is_empty() {
+            let lines = detail.lines.iter().enumerate();
+            detail.hits = lines
+                .filter(|(_, l)| l.has(&word))
+                .map(|(at, _)| at)
+                .collect();
+            let of_error = error_lines.len();
+            if of_error > 0 && detail.hits.first().is_none_or(|at| *at > of_error) {
+                detail.hits.insert(0, 0);
+            }
+        }
     }
 
     /// What `Copy` copies: the payload with its error, or the flow's line.
@@ -169,6 +217,29 @@ impl Model {
             text.push('\n');
         }
         Some(text)
+    }
+}
+
+/// Writes the parts of a payload, each under its heading.
+fn write(out: &mut Writer<'_>, parts: &[(&str, &[u8])]) {
+    for (title, bytes) in parts {
+        if !out.title(title) {
+            continue;
+        }
+        match serde_json::from_slice::<Value>(bytes) {
+            // One field alone needs no name: the part's title says enough.
+            Ok(Value::Object(map)) if map.len() == 1 && map.contains_key(*title) => {
+                out.value(title, &map[*title]);
+            }
+            Ok(value) => out.value(title, &value),
+            Err(_) => out.text(&String::from_utf8_lossy(bytes)),
+        }
+    }
+}
+
+fn write_error(out: &mut Writer<'_>, lines: &[String]) {
+    if !lines.is_empty() && out.title("error") {
+        lines.iter().for_each(|line| out.text(line));
     }
 }
 

@@ -62,7 +62,8 @@ impl Cell {
 /// Where a flow stands as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
-    /// A step failed and no attempt has gone well since.
+    /// A step failed and no attempt has gone well since. A flow that ended without ever
+    /// having been ready stays here.
     Failed,
     /// A step runs for longer than it should.
     Hanging,
@@ -269,7 +270,11 @@ impl FlowState {
         match rec.step {
             Step::Prepare | Step::Status => self.troubles[part] = None,
             // What could not be released is an orphan, and worked off later.
-            Step::Unprepare | Step::CniDel if gone && released => self.troubles = [None; 4],
+            Step::Unprepare | Step::CniDel if gone && released => {
+                // The end mends nothing: why there never was an interface stays to be seen.
+                let kept = if self.ready == 0 { 2 } else { 0 };
+                self.troubles[kept..].fill(None);
+            }
             _ => {}
         }
     }
@@ -363,7 +368,12 @@ impl FlowState {
 
     /// Has a new attempt begun since the root failure?
     pub fn retrying(&self) -> bool {
-        self.trouble().is_some_and(|trouble| trouble.stale)
+        !self.ended() && self.trouble().is_some_and(|trouble| trouble.stale)
+    }
+
+    /// Is it unprepared, well or not? No attempt follows.
+    pub fn ended(&self) -> bool {
+        self.status(Step::Unprepare) == Status::Done && self.running().is_none()
     }
 
     fn trouble(&self) -> Option<Trouble> {

@@ -228,7 +228,7 @@ impl Model {
             if let Some(flow) = flow
                 && flow.chain.first == NONE
             {
-                let ended = flow.state.stage(flow.state.last) == super::Stage::Ended;
+                let ended = flow.state.ended();
                 idle.push((!ended, flow.state.last, u32::try_from(id).unwrap_or(NONE)));
             }
         }

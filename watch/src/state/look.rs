@@ -75,6 +75,8 @@ pub struct Look {
     pub format: Format,
     pub(crate) toggled: HashSet<u64>,
     pub(crate) folded: bool,
+    /// Open what was folded by hand around hits, once.
+    pub(crate) reveal: bool,
     /// What the last action had to say.
     pub notice: Option<String>,
     /// The flow whose event time was stepped to.
@@ -107,6 +109,7 @@ impl Look {
             format: Format::default(),
             toggled: HashSet::new(),
             folded: false,
+            reveal: false,
             notice: None,
             touched: None,
         }
@@ -129,6 +132,7 @@ impl Look {
         self.run = None;
         self.line = 0;
         self.line_top = 0;
+        self.reveal = true;
     }
 }
 

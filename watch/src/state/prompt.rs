@@ -34,8 +34,7 @@ impl Model {
         match prompt.purpose {
             Purpose::Search => {
                 self.look.search = text;
-                self.stale.flow = true;
-                self.settle();
+                self.reveal();
                 self.go_to_hit(self.look.line);
             }
             Purpose::Filter => match Filter::parse(&text) {
@@ -75,7 +74,25 @@ impl Model {
         }
     }
 
+    /// Unfolds what hides a hit.
+    fn reveal(&mut self) {
+        self.look.reveal = true;
+        self.stale.flow = true;
+        self.settle();
+    }
+
     pub(super) fn next_hit(&mut self, back: bool) {
+        let hidden = self.detail.found > self.detail.hits.len();
+        if hidden {
+            let here = self.detail.lines.get(self.look.line).map(|line| line.node);
+            self.reveal();
+            // The line under the cursor has moved with what came open above it.
+            if let Some(node) = here.filter(|node| *node != 0) {
+                let lines = &self.detail.lines;
+                let moved = lines.iter().position(|line| line.node == node);
+                self.look.line = moved.unwrap_or(self.look.line);
+            }
+        }
         let hits = &self.detail.hits;
         let at = self.look.line;
         let found = if back {

@@ -117,7 +117,11 @@ impl Model {
         let first = |id: FlowId| flow(id).map_or(0, |flow| flow.state.first);
         match self.look.sort {
             Sort::Attention => {
-                found.sort_by_cached_key(|(stage, id)| (*stage, Reverse(first(*id)), *id));
+                // Of those that failed, the ones that can still be helped come first.
+                let ended = |id: FlowId| flow(id).is_some_and(|flow| flow.state.ended());
+                found.sort_by_cached_key(|(stage, id)| {
+                    (*stage, ended(*id), Reverse(first(*id)), *id)
+                });
             }
             Sort::Newest => found.sort_by_cached_key(|(_, id)| (Reverse(first(*id)), *id)),
             Sort::Pod => found.sort_by_cached_key(|(_, id)| {

@@ -120,6 +120,8 @@ pub struct Source {
     /// What the user called it: a path, `pod://…`.
     pub name: String,
     pub(crate) node: u16,
+    /// The first source with this name: all of one file, or of one DaemonSet.
+    pub(crate) group: u16,
     /// How it is doing.
     pub connection: Connection,
     /// How the driver is doing, where the source tells.
@@ -132,9 +134,43 @@ pub struct Source {
     pub events: u64,
     /// Events that the source gave up before they could be read.
     pub dropped: u64,
+    /// Is it a recording whose end has not been seen yet?
+    pub reading: bool,
+    /// Does the recording end with a piece of a line?
+    pub broken: bool,
+    /// Was its newest event young when it was read? Then it may be written still.
+    pub fresh: bool,
     instance: Option<String>,
     last_seq: Option<u64>,
     clock: SourceClock,
+}
+
+/// A recording whose last event is older than this is not being written any more.
+pub(crate) const FRESH: i64 = 60_000_000_000;
+
+/// What is wrong with all that one name brought, taken together, in words.
+pub(crate) fn wrong_as_a_whole(group: &[&Source], now: i64) -> Vec<&'static str> {
+    let any = |of: fn(&Source) -> bool| group.iter().any(|source| of(source));
+    let mut words = Vec::new();
+    if any(|source| source.reading) {
+        return words;
+    }
+    let ended = group.iter().all(|s| s.connection == Connection::Ended);
+    let under_way = group.iter().any(|source| source.under_way(now));
+    let may_come = !ended && !any(|source| source.fresh);
+    if any(|source| source.broken) && !under_way && !may_come {
+        words.push("the last line is cut");
+    }
+    if !ended || under_way {
+        return words;
+    }
+    let odd = any(|source| !source.oddities.is_empty() || source.broken);
+    if !any(|source| source.events > 0) && !odd {
+        words.push("the recording is empty");
+    } else if !any(|s| s.summary.is_some() || s.is_of_driver()) {
+        words.push("the recording has no summary: it was cut short");
+    }
+    words
 }
 
 /// Events of one source may overtake each other by this much: several parts write it.
@@ -148,16 +184,20 @@ struct SourceClock {
 }
 
 impl Source {
-    pub(crate) fn new(name: &str, node: u16) -> Self {
+    pub(crate) fn new(name: &str, node: u16, group: u16) -> Self {
         Self {
             name: name.into(),
             node,
+            group,
             connection: Connection::Connecting,
             driver: None,
             oddities: Oddities::default(),
             summary: None,
             events: 0,
             dropped: 0,
+            reading: false,
+            broken: false,
+            fresh: false,
             instance: None,
             last_seq: None,
             clock: SourceClock::default(),
@@ -169,6 +209,18 @@ impl Source {
         Some((self.instance.clone()?, self.last_seq?))
     }
 
+    /// Do its events name the life of a driver? Such a stream has no summary.
+    fn is_of_driver(&self) -> bool {
+        let named = |name: &str| !name.is_empty() && !name.starts_with('#');
+        self.instance.as_deref().is_some_and(named)
+    }
+
+    /// May a recording be written still, at the moment `now`?
+    fn under_way(&self, now: i64) -> bool {
+        let newest = self.clock.newest.unwrap_or(now);
+        self.fresh && now.saturating_sub(newest) <= FRESH
+    }
+
     /// The driver has said how it is doing.
     pub fn learn(&mut self, state: &DriverState) {
         self.driver = Some(Driver::of(state));
@@ -176,8 +228,10 @@ impl Source {
 
     /// Events now belong to this life of the program.
     pub(crate) fn live_in(&mut self, instance: &str) {
-        if self.instance.as_deref() != Some(instance) {
-            self.instance = Some(instance.into());
+        // Of several runs in one recording none has a name; their numbers tell them apart.
+        let instance = Some(instance).filter(|name| !name.is_empty());
+        if self.instance.as_deref() != instance {
+            self.instance = instance.map(Into::into);
             self.last_seq = None;
             self.clock.elapsed_us = 0;
         }
@@ -237,7 +291,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_set_back_does_not_turn_time_around() {
-        let mut source = Source::new("a", 0);
+        let mut source = Source::new("a", 0, 0);
         assert_eq!(source.settle_clock(100 * S, 1_000_000), 100 * S);
         // Overtaken by half a second: two parts of one program.
         assert_eq!(
@@ -256,7 +310,7 @@ mod tests {
 
     #[test]
     fn numbers_that_are_missing_or_come_twice_are_counted() {
-        let mut source = Source::new("a", 0);
+        let mut source = Source::new("a", 0, 0);
         source.live_in("life-1");
         assert!(source.accept(7, 0) && source.accept(8, 1) && source.accept(11, 2));
         assert!(!source.accept(9, 3));
@@ -270,7 +324,7 @@ mod tests {
 
     #[test]
     fn a_recording_of_two_runs_begins_anew() {
-        let mut source = Source::new("a", 0);
+        let mut source = Source::new("a", 0, 0);
         assert!(source.accept(1, 10));
         source.settle_clock(S, 10);
         assert!(source.accept(2, 20));

@@ -45,6 +45,11 @@ impl Line {
         }
         text
     }
+
+    /// Does it hold this word, which is in lower case?
+    pub(crate) fn has(&self, word: &str) -> bool {
+        self.text().to_lowercase().contains(word)
+    }
 }
 
 /// How payloads are written.
@@ -68,7 +73,42 @@ pub(crate) struct Writer<'a> {
     pub(crate) toggled: &'a HashSet<u64>,
     /// Down to this depth nodes are open by themselves.
     pub(crate) open: u16,
+    /// Nodes that are open by themselves, however deep they are.
+    pub(crate) revealed: &'a HashSet<u64>,
     pub(crate) lines: Vec<Line>,
+    /// What is looked for, if anything is.
+    pub(crate) seek: Option<Seek<'a>>,
+}
+
+/// Notes where a word is found while lines are written.
+#[derive(Debug)]
+pub(crate) struct Seek<'a> {
+    /// The word, lower case.
+    pub(crate) word: &'a str,
+    /// The nodes around the place that is written, from the outermost.
+    path: Vec<u64>,
+    /// The nodes around every hit.
+    pub(crate) around: HashSet<u64>,
+    /// How many lines have a hit.
+    pub(crate) hits: usize,
+}
+
+impl<'a> Seek<'a> {
+    pub(crate) fn new(word: &'a str) -> Self {
+        Self {
+            word,
+            path: Vec::new(),
+            around: HashSet::new(),
+            hits: 0,
+        }
+    }
+
+    fn look_at(&mut self, line: &Line) {
+        if line.has(self.word) {
+            self.hits += 1;
+            self.around.extend(self.path.iter().copied());
+        }
+    }
 }
 
 impl Writer<'_> {
@@ -76,12 +116,11 @@ impl Writer<'_> {
     pub(crate) fn title(&mut self, text: &str) -> bool {
         let node = mix(0, text.as_bytes());
         let folded = self.toggled.contains(&node);
-        self.lines.push(Line {
-            depth: 0,
-            fold: Some(folded),
-            node,
-            pieces: vec![(Kind::Title, text.into())],
-        });
+        if let Some(seek) = &mut self.seek {
+            seek.path.clear();
+        }
+        self.push(0, Some(folded), node, vec![(Kind::Title, text.into())]);
+        self.enter(node);
         !folded
     }
 
@@ -101,13 +140,36 @@ impl Writer<'_> {
 
     fn push(&mut self, depth: u16, fold: Option<bool>, node: u64, pieces: Vec<(Kind, String)>) {
         if self.lines.len() < MAX_LINES {
-            self.lines.push(Line {
+            let line = Line {
                 depth,
                 fold,
                 node,
                 pieces,
-            });
+            };
+            if let Some(seek) = &mut self.seek {
+                seek.look_at(&line);
+            }
+            self.lines.push(line);
         }
+    }
+
+    /// What is written from now on lies in this node.
+    fn enter(&mut self, node: u64) {
+        if let Some(seek) = &mut self.seek {
+            seek.path.push(node);
+        }
+    }
+
+    fn leave(&mut self) {
+        if let Some(seek) = &mut self.seek {
+            seek.path.pop();
+        }
+    }
+
+    /// Is a node folded?
+    fn folded(&self, depth: u16, node: u64) -> bool {
+        let deep = depth > self.open && !self.revealed.contains(&node);
+        deep != self.toggled.contains(&node)
     }
 
     fn node(
@@ -137,7 +199,7 @@ impl Writer<'_> {
             head.extend(mark(&format!("{open}{close}{tail}")));
             return self.push(depth, None, 0, head);
         }
-        if (depth > self.open) != self.toggled.contains(&node) {
+        if self.folded(depth, node) {
             let unit = if value.is_object() { "key" } else { "item" };
             let s = if inner.len() == 1 { "" } else { "s" };
             let count = (Kind::Folded, format!("{} {unit}{s}", inner.len()));
@@ -158,6 +220,7 @@ impl Writer<'_> {
         if json {
             head.extend(mark(open));
             self.push(depth, Some(false), node, head);
+            self.enter(node);
             for (at, (key, value)) in inner.into_iter().enumerate() {
                 let mut head = Vec::new();
                 if let Some(key) = key {
@@ -167,6 +230,7 @@ impl Writer<'_> {
                 let tail = if at < last { "," } else { "" };
                 self.node(depth + 1, child(at, key), head, value, tail);
             }
+            self.leave();
             return self.push(depth, None, 0, vec![(Kind::Mark, format!("{close}{tail}"))]);
         }
         // An item of a list shares its line with what it begins with; so does the whole.
@@ -175,6 +239,7 @@ impl Writer<'_> {
         if !shares {
             self.push(depth, Some(false), node, std::mem::take(&mut head));
         }
+        self.enter(node);
         for (at, (key, value)) in inner.into_iter().enumerate() {
             let own = child(at, key);
             let at_line = self.lines.len();
@@ -185,7 +250,7 @@ impl Writer<'_> {
             match key {
                 Some(key) => {
                     line.push((Kind::Key, key.to_owned()));
-                    let open = (depth > self.open) == self.toggled.contains(&own);
+                    let open = !self.folded(depth, own);
                     line.extend(mark(if nested && open { ":" } else { ": " }));
                 }
                 None => line.extend(mark("- ")),
@@ -199,6 +264,7 @@ impl Writer<'_> {
                 (first.fold, first.node) = (Some(false), node);
             }
         }
+        self.leave();
     }
 }
 
@@ -254,7 +320,9 @@ mod tests {
             format,
             toggled,
             open,
+            revealed: &HashSet::new(),
             lines: Vec::new(),
+            seek: None,
         };
         assert!(out.title("request"));
         let value =

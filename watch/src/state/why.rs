@@ -22,6 +22,8 @@ pub enum Why {
         kind: &'static Failure,
         /// Is it being tried again?
         retrying: bool,
+        /// Is the claim unprepared since?
+        ended: bool,
         /// How often this step has failed.
         times: u16,
     },
@@ -64,6 +66,7 @@ impl Model {
                 error,
                 kind: failure::kind(index),
                 retrying: state.retrying(),
+                ended: state.ended(),
                 times: state.cell(step).fails,
             };
         }

@@ -9,10 +9,7 @@ use futures::stream::{self, SelectAll};
 use super::Boxed;
 use crate::recording::{Lines, Oddities, Oddity};
 use crate::source::{Chunk, Feed, LineKind, Options, Source, SourceId as Stream, Update};
-use crate::state::{Connection, Model, SourceId};
-
-/// A recording whose last event is older than this is not being written any more.
-const FRESH: i64 = 60_000_000_000;
+use crate::state::{self, Connection, FRESH, Model, SourceId};
 
 /// One piece of news: from which feed, and what.
 pub(super) type News = (usize, Update);
@@ -24,12 +21,16 @@ pub(super) struct Intake {
     /// One of the model's sources for each stream and node: it counts numbers by them.
     known: HashMap<(usize, Stream, Option<Arc<str>>), SourceId>,
     failed: Vec<(usize, String)>,
+    /// Did any stream bring events, or come to a good end?
+    gave: bool,
 }
 
 /// What a feed reads.
 struct Origin {
-    name: String,
+    first: SourceId,
     recording: bool,
+    /// Is its stream 0 a list of others?
+    set: bool,
 }
 
 impl Intake {
@@ -40,14 +41,21 @@ impl Intake {
             feeds: Vec::new(),
             known: HashMap::new(),
             failed: Vec::new(),
+            gave: false,
         };
         for (number, source) in sources.into_iter().enumerate() {
             let name = source.to_string();
-            intake.feeds.push(Origin {
-                name: name.clone(),
-                recording: matches!(source, Source::File(_)),
-            });
             let id = model.add_source(&name, "");
+            let recording = matches!(source, Source::File(_));
+            let reading = recording || matches!(source, Source::Stdin);
+            if let Some(source) = model.source_mut(id) {
+                source.reading = reading;
+            }
+            intake.feeds.push(Origin {
+                first: id,
+                recording,
+                set: matches!(source, Source::DaemonSet { .. }),
+            });
             intake.known.insert((number, Stream(0), None), id);
             let feed = Feed::open(source, options.clone());
             let updates = stream::unfold(feed, move |mut feed| async move {
@@ -72,6 +80,11 @@ impl Intake {
         self.updates.next().await
     }
 
+    /// Did nothing come from anywhere?
+    pub(super) fn nothing_came(&self) -> bool {
+        !self.gave
+    }
+
     /// Feeds that cannot be read, and why.
     pub(super) fn failed(&self) -> &[(usize, String)] {
         &self.failed
@@ -93,7 +106,10 @@ impl Intake {
                     *connection = Connection::Live
                 });
             }
-            Update::Events(chunk) => self.events(model, feed, &chunk, now),
+            Update::Events(chunk) => {
+                self.gave = true;
+                self.events(model, feed, &chunk, now);
+            }
             Update::Garbage {
                 source,
                 count,
@@ -105,6 +121,12 @@ impl Intake {
                 if let Some(source) = model.source_mut(id) {
                     source.oddities.add(&oddities);
                 }
+            }
+            Update::Tail { source, broken } => {
+                self.any(model, feed, source);
+                self.each_source(model, feed, source, |known| {
+                    (known.reading, known.broken) = (false, broken);
+                });
             }
             Update::Lost {
                 source,
@@ -120,6 +142,8 @@ impl Intake {
                 });
             }
             Update::Ended { source } => {
+                let set = self.feeds.get(feed).is_some_and(|feed| feed.set);
+                self.gave |= !(set && source == Stream(0));
                 self.each(model, feed, source, |connection| {
                     *connection = Connection::Ended
                 });
@@ -150,6 +174,8 @@ impl Intake {
         };
         let summary = last.kind == LineKind::Summary;
         let old = last.time < now.saturating_sub(FRESH);
+        let fresh = !summary && !old;
+        self.each_source(model, feed, chunk.source, |known| known.fresh = fresh);
         let connection = if summary || old {
             Connection::Ended
         } else {
@@ -169,14 +195,16 @@ impl Intake {
         if let Some(id) = self.known.get(&(feed, stream, node.clone())) {
             return *id;
         }
-        let name = self.feeds.get(feed).map_or("", |feed| &feed.name);
         // The node's name came later than the source: it has been this one all along.
         let nameless = self.known.get(&(feed, stream, None)).copied();
         let node_name = node.as_deref().unwrap_or_default();
         let id = match nameless {
             Some(id) if model.name_node(id, node_name) => id,
             like => {
-                let id = model.add_source(name, node_name);
+                let id = match self.feeds.get(feed) {
+                    Some(feed) => model.add_stream(feed.first, node_name),
+                    None => model.add_source("", node_name),
+                };
                 let connection = like
                     .and_then(|like| model.source_mut(like))
                     .map(|like| like.connection.clone());
@@ -209,11 +237,22 @@ impl Intake {
         mut change: impl FnMut(&mut Connection),
     ) {
         self.any(model, feed, stream);
+        self.each_source(model, feed, stream, |source| change(&mut source.connection));
+    }
+
+    /// Changes all that a stream brings.
+    fn each_source(
+        &self,
+        model: &mut Model,
+        feed: usize,
+        stream: Stream,
+        mut change: impl FnMut(&mut state::Source),
+    ) {
         for ((of, which, _), id) in &self.known {
             if (*of, *which) == (feed, stream)
                 && let Some(source) = model.source_mut(*id)
             {
-                change(&mut source.connection);
+                change(source);
             }
         }
     }

@@ -56,9 +56,11 @@ impl Still {
             .collect();
         let mut intake = Intake::open(&mut model, self.sources, &options);
         while let Some(news) = intake.rest().await {
-            intake.take(&mut model, news, i64::MAX);
+            intake.take(&mut model, news, super::now());
         }
-        if let Some((feed, reason)) = intake.failed().first() {
+        if intake.nothing_came()
+            && let Some((feed, reason)) = intake.failed().first()
+        {
             let (source_name, recording) = names.get(*feed).cloned().unwrap_or_default();
             return Err(StillError {
                 source_name,

@@ -184,7 +184,7 @@ fn row_of(
     cells(ink, model, columns, y, flow);
     put(ink, columns.address, &address(flow), theme.text());
     let total = ink.time(state.total(now));
-    let style = if state.ready == 0 && stage != Stage::Ended {
+    let style = if state.ready == 0 && !state.ended() {
         theme.busy()
     } else {
         theme.text()

@@ -64,11 +64,12 @@ fn rates(ink: &Ink<'_>, model: &Model, body: Rect, lines: &mut Vec<Pieces>) {
 
 fn sources(ink: &Ink<'_>, model: &Model, body: Rect, lines: &mut Vec<Pieces>) {
     let theme = ink.theme();
-    for (_, source) in model.sources() {
+    for (id, source) in model.sources_by_node() {
         let (sign, word, style) = connection(ink, source, model.now());
         let mut line = vec![
             (format!("{sign} "), style),
             (source.name.clone(), theme.strong()),
+            (node(model.source_node(id)), theme.strong()),
             (format!("  {word}"), style),
             (
                 format!("  {} events", text::count(source.events)),
@@ -98,6 +99,10 @@ fn sources(ink: &Ink<'_>, model: &Model, body: Rect, lines: &mut Vec<Pieces>) {
             self::driver(ink, driver, body, lines);
         }
     }
+}
+
+fn node(name: Option<String>) -> String {
+    name.map_or_else(String::new, |name| format!(" {name}"))
 }
 
 /// Registration and sockets, in two lines.

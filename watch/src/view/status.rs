@@ -43,7 +43,7 @@ fn settings(model: &Model) -> String {
         parts.push(format!("filter {}", text::fit(&look.filter_text, 30, "~")));
     }
     if look.screen == Screen::Detail && !look.search.is_empty() {
-        let hits = model.detail().hits.len();
+        let hits = model.detail().found;
         parts.push(format!(
             "search {} ({hits})",
             text::fit(&look.search, 30, "~")
@@ -70,17 +70,34 @@ fn message(ink: &Ink<'_>, model: &Model) -> (String, Style) {
         return (notice.clone(), theme.accent());
     }
     let now = model.now();
-    let many = model.sources().count() > 1;
+    let all = model.sources_by_node();
+    let one_name = all.iter().all(|(_, source)| source.name == all[0].1.name);
     let mut parts = Vec::new();
-    for (_, source) in model.sources() {
-        if let Some(words) = trouble(source, now) {
-            parts.push(if many {
-                format!("{}: {words}", source.name)
-            } else {
-                words
-            });
+    let mut whole = model.wrong_as_a_whole();
+    for (id, source) in &all {
+        let mut words = trouble(source, now);
+        let whole = whole.iter_mut().find(|(first, _)| first == id);
+        let whole = whole.map_or_else(Vec::new, |(_, words)| std::mem::take(words));
+        words.extend(whole.into_iter().map(String::from));
+        if words.is_empty() {
+            continue;
         }
+        let words = words.join(", ");
+        let words = match model.source_node(*id) {
+            Some(node) if one_name => format!("{node}: {words}"),
+            Some(node) => format!("{} {node}: {words}", source.name),
+            None if all.len() > 1 => format!("{}: {words}", source.name),
+            None => words,
+        };
+        let lost = matches!(
+            source.connection,
+            Connection::Lost { .. } | Connection::Failed { .. }
+        );
+        parts.push((!lost, words));
     }
+    // There may be room for one alone.
+    parts.sort_by_key(|(well, _)| *well);
+    let parts: Vec<_> = parts.into_iter().map(|(_, words)| words).collect();
     if !parts.is_empty() {
         return (format!("{warn} {}", parts.join("; ")), theme.warn());
     }
@@ -139,7 +156,7 @@ fn message(ink: &Ink<'_>, model: &Model) -> (String, Style) {
 }
 
 /// What is wrong with a source, if anything is.
-fn trouble(source: &Source, now: i64) -> Option<String> {
+fn trouble(source: &Source, now: i64) -> Vec<String> {
     let mut parts = Vec::new();
     match &source.connection {
         Connection::Lost { reason, retry_at } => {
@@ -151,7 +168,8 @@ fn trouble(source: &Source, now: i64) -> Option<String> {
     }
     if source.dropped > 0 {
         let n = text::count(source.dropped);
-        parts.push(format!("{n} events dropped at the source"));
+        let s = if source.dropped == 1 { "" } else { "s" };
+        parts.push(format!("{n} event{s} dropped at the source"));
     }
     for what in Oddity::ALL {
         let n = source.oddities.of(what);
@@ -165,14 +183,5 @@ fn trouble(source: &Source, now: i64) -> Option<String> {
             parts.push(words);
         }
     }
-    let empty = source.events == 0 && source.oddities.is_empty();
-    if source.connection == Connection::Ended && empty {
-        parts.push("the recording is empty".into());
-    } else if source.connection == Connection::Ended
-        && source.summary.is_none()
-        && source.resume().is_none()
-    {
-        parts.push("the recording has no summary: it was cut short".into());
-    }
-    (!parts.is_empty()).then(|| parts.join(", "))
+    parts
 }

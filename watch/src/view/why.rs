@@ -28,14 +28,22 @@ pub(super) fn draw(ink: &mut Ink<'_>, model: &Model, area: Rect) {
             error,
             kind,
             retrying,
+            ended,
             times,
         } => {
             let mut head = format!("{} {step} failed: {}", step.number(), kind.title);
+            let mut more = Vec::new();
             if *times > 1 {
-                head.push_str(&format!(" ({}{times}", glyphs.times));
-                head.push_str(if *retrying { ", trying again)" } else { ")" });
-            } else if *retrying {
-                head.push_str(" (trying again)");
+                more.push(format!("{}{times}", glyphs.times));
+            }
+            if *retrying {
+                more.push("trying again".into());
+            }
+            if *ended {
+                more.push("ended since".into());
+            }
+            if !more.is_empty() {
+                head.push_str(&format!(" ({})", more.join(", ")));
             }
             line(ink, area, glyphs.failed, &head, theme.bad());
             said(ink, below(area, 1), error, kind.means, kind.next);

@@ -173,6 +173,67 @@ fn a_search_goes_from_hit_to_hit() {
     assert!(model.look().search.is_empty());
 }
 
+/// A payload of many lines folds itself; what is looked for is found in it all the same.
+#[test]
+fn a_search_looks_into_folds_and_opens_them() {
+    let items: Vec<_> = (0..200)
+        .map(|n| format!(r#"{{"a":{{"b":{{"c":{{"d":{{"e":"item-{n}"}}}}}}}}}}"#))
+        .collect();
+    let line = format!(
+        r#"{{"schema":1,"seq":1,"time":"2026-11-24T09:00:00.000000000Z","elapsed_us":0,"step":"cni-add","number":8,"phase":"fail","duration_us":5,"claim":{{"namespace":"a","name":"x","uid":"u-1"}},"from":"driver","to":"multus","detail":{{"deep":[{}]}},"error":"{} no address is left here"}}"#,
+        items.join(","),
+        "words ".repeat(400)
+    );
+    for format in ["", "y"] {
+        let mut model = recorded(format!("{line}\n").as_bytes(), (80, 24));
+        press(&mut model, &format!("3{format}"));
+        let before = model.detail().lines.len();
+        let shown = |model: &Model| {
+            let line = &model.detail().lines[model.look().line];
+            line.text().to_lowercase()
+        };
+        assert!(
+            !model
+                .detail()
+                .lines
+                .iter()
+                .any(|l| l.text().contains("item-7"))
+        );
+        press(&mut model, "/ITEM-77<enter>");
+        assert!(
+            shown(&model).contains("item-77"),
+            "{format:?} {}",
+            shown(&model)
+        );
+        assert_eq!((model.detail().found, model.detail().hits.len()), (1, 1));
+        let opened = model.detail().lines.len();
+        assert!(
+            opened > before && opened < before + 14,
+            "only the way to it: {opened}"
+        );
+        // Folded by hand, it is counted, and the next hit opens it again.
+        press(&mut model, "kkk<enter>");
+        assert_eq!((model.detail().found, model.detail().hits.len()), (1, 0));
+        press(&mut model, "n");
+        assert!(
+            shown(&model).contains("item-77"),
+            "{format:?} {}",
+            shown(&model)
+        );
+        press(&mut model, "<esc>");
+        assert_eq!(model.detail().lines.len(), before);
+        // The end of the error, which the head has no room for.
+        press(&mut model, "/no address is left<enter>");
+        assert_eq!(model.detail().found, 1, "{format:?}");
+        let hit = model.look().line;
+        let end: String = model.detail().lines[hit..hit + 2]
+            .iter()
+            .map(|l| l.text())
+            .collect();
+        assert!(end.contains("no") && end.contains("left"), "{end}");
+    }
+}
+
 #[test]
 fn copying_asks_the_host() {
     let mut model = crowd();

@@ -138,6 +138,7 @@ fn in_words(update: &Update) -> String {
             count,
             sample,
         } => format!("{} garbage {count}: {sample}", source.0),
+        Update::Tail { source, broken } => format!("{} broken {broken}", source.0),
         Update::Lost { source, reason, .. } => format!("{} lost: {reason}", source.0),
         Update::Ended { source } => format!("{} ended", source.0),
         Update::Failed { source, reason } => format!("{} failed: {reason}", source.0),
