@@ -62,12 +62,14 @@ pub(crate) enum Invalid {
     },
 }
 
-/// Another instance has this endpoint.
+/// Another instance is in the way.
 #[derive(Debug, thiserror::Error)]
-#[error("endpoint {} already registered for DRA driver plugin {driver}", .endpoint.display())]
-pub(crate) struct Taken {
-    pub(crate) driver: String,
-    pub(crate) endpoint: PathBuf,
+pub(crate) enum Taken {
+    #[error("endpoint {} already registered for DRA driver plugin {driver}", .endpoint.display())]
+    Endpoint { driver: String, endpoint: PathBuf },
+    /// Where versions are numbers: its version is no lower.
+    #[error("ValidatePlugin for DRA plugin {driver:?} failed. Another plugin with the same name is already registered with a higher supported version: \"{}.{}.{}\"", .present[0], .present[1], .present[2])]
+    Number { driver: String, present: [u64; 3] },
 }
 
 /// Registers the plugin behind `socket`, or tells it why not.
@@ -142,25 +144,31 @@ fn accept(
         endpoint => PathBuf::from(endpoint),
     };
     check_name(&info.name)?;
-    let version = if node.classic {
+    let unfit = |reason| Invalid::Numbers {
+        name: info.name.clone(),
+        endpoint: endpoint.display().to_string(),
+        reason,
+    };
+    let (version, number) = if node.classic {
         let highest = semver::highest(&info.name, &info.supported_versions);
-        highest.map_err(|reason| Invalid::Numbers {
+        (ApiVersion::V1alpha3, Some(highest.map_err(unfit)?))
+    } else {
+        let chosen = choose(&info.supported_versions, known);
+        let chosen = chosen.map_err(|reason| Invalid::Versions {
             name: info.name.clone(),
             endpoint: endpoint.display().to_string(),
             reason,
         })?;
-        ApiVersion::V1alpha3
-    } else {
-        choose(&info.supported_versions, known).map_err(|reason| Invalid::Versions {
-            name: info.name.clone(),
-            endpoint: endpoint.display().to_string(),
-            reason,
-        })?
+        (chosen, None)
     };
     let health_v1 = super::health::speaks_v1(&info.supported_versions);
     node.plugins
-        .add(&info.name, socket, &endpoint, version, health_v1)?;
-    Ok(())
+        .add(&info.name, socket, &endpoint, version, number, health_v1)
+        .map_err(|taken| match taken {
+            // It is a part of the check of its versions.
+            Taken::Number { .. } => unfit(taken.to_string()).into(),
+            Taken::Endpoint { .. } => HandshakeError::Taken(taken),
+        })
 }
 
 /// The first of the plugin's list that the kubelet knows.

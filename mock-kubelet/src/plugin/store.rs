@@ -36,9 +36,12 @@ pub enum PluginStatus {
 
 /// One registered instance of a driver. During a rolling update there are two.
 pub(crate) struct Instance {
-    registration: PathBuf,
+    /// Where it registered; before 1.32 also where those did that it replaced.
+    registrations: Vec<PathBuf>,
     endpoint: PathBuf,
     pub(crate) version: ApiVersion,
+    /// Its highest version, where versions are numbers.
+    number: Option<[u64; 3]>,
     pub(crate) connection: Connection,
     connected: std::sync::atomic::AtomicBool,
     _monitor: DropGuard,
@@ -99,28 +102,43 @@ impl Plugins {
         newest(state.instances.get(driver)?).cloned()
     }
 
-    /// Registers an instance and begins to watch its connection.
+    /// Registers an instance and begins to watch its connection. Where versions are numbers
+    /// a driver has one instance, which only a higher one takes the place of.
     pub(crate) fn add(
         &self,
         driver: &str,
         registration: &Path,
         endpoint: &Path,
         version: ApiVersion,
+        number: Option<[u64; 3]>,
         health_v1: bool,
     ) -> Result<(), Taken> {
         let cancel = CancellationToken::new();
         let mut state = self.state();
         let instances = state.instances.entry(driver.into()).or_default();
+        let mut registrations = vec![registration.to_path_buf()];
+        if let Some(number) = number {
+            let present = instances.iter().filter_map(|other| other.number).max();
+            if let Some(present) = present.filter(|present| *present >= number) {
+                return Err(Taken::Number {
+                    driver: driver.into(),
+                    present,
+                });
+            }
+            let replaced = instances.drain(..);
+            registrations.extend(replaced.flat_map(|other| other.registrations.clone()));
+        }
         if instances.iter().any(|other| other.endpoint == endpoint) {
-            return Err(Taken {
+            return Err(Taken::Endpoint {
                 driver: driver.into(),
                 endpoint: endpoint.into(),
             });
         }
         let instance = Arc::new(Instance {
-            registration: registration.into(),
+            registrations,
             endpoint: endpoint.into(),
             version,
+            number,
             connection: Connection::new(endpoint),
             connected: false.into(),
             _monitor: cancel.clone().drop_guard(),
@@ -154,7 +172,7 @@ impl Plugins {
         let mut touched = Vec::new();
         for (driver, instances) in &mut state.instances {
             let before = instances.len();
-            instances.retain(|instance| instance.registration != registration);
+            instances.retain(|one| !one.registrations.iter().any(|path| path == registration));
             if instances.len() != before {
                 touched.push(driver.clone());
             }

@@ -136,3 +136,47 @@ async fn a_plugin_of_another_time_is_refused_in_the_kubelets_words() {
     insta::assert_snapshot!(error, @r#"RegisterPlugin error -- plugin validation failed with err: validation failed for DRA plugin dra.networking at endpoint DIR/dra.networking.sock: ValidatePlugin for DRA plugin "dra.networking" failed. None of the versions specified ["v1.DRAPlugin"] are supported. err=could not find a highest supported version from versions ([v1.DRAPlugin]) reported by this plugin"#);
     kubelet.stop().await;
 }
+
+#[tokio::test]
+async fn a_second_plugin_is_refused_unless_its_version_is_higher() {
+    let bed = bed();
+    let first = Driver::new(bed.dir.path(), &["1.0.0"]);
+    let first_guards = [first.serve(), first.register(&bed.registration())];
+    let kubelet = bed.kubelet().await;
+    registered(&kubelet).await;
+    let at = |name: &str, version: &str| {
+        let driver = Driver::new(bed.dir.path(), &[version]);
+        let endpoint = bed.path(&format!("{name}.sock"));
+        driver.set(|state| state.info.endpoint = endpoint.to_str().unwrap().into());
+        let guards = [
+            driver.serve(),
+            driver.register(&bed.path(&format!("reg/{name}.sock"))),
+        ];
+        (driver, guards)
+    };
+    let endpoint = || {
+        kubelet.plugins().borrow()["dra.networking"]
+            .endpoint
+            .clone()
+    };
+    let (same, same_guards) = at("same", "1.0.0");
+    let status = same.until_notified().await;
+    assert!(!status.plugin_registered);
+    let error = status
+        .error
+        .replace(bed.dir.path().to_str().unwrap(), "DIR");
+    insta::assert_snapshot!(error, @r#"RegisterPlugin error -- plugin validation failed with err: validation failed for DRA plugin dra.networking at endpoint DIR/same.sock: ValidatePlugin for DRA plugin "dra.networking" failed. Another plugin with the same name is already registered with a higher supported version: "1.0.0""#);
+    assert_eq!(endpoint(), bed.path("dra.networking.sock"));
+    let (higher, _higher_guards) = at("higher", "1.1.0");
+    assert!(higher.until_notified().await.plugin_registered);
+    assert_eq!(endpoint(), bed.path("higher.sock"));
+    // Plugins are forgotten by name: with the socket of the old one the new one goes, too.
+    drop((first_guards, same_guards));
+    let mut plugins = kubelet.plugins();
+    let gone = plugins.wait_for(|plugins| plugins.is_empty());
+    tokio::time::timeout(std::time::Duration::from_secs(10), gone)
+        .await
+        .unwrap()
+        .unwrap();
+    kubelet.stop().await;
+}
