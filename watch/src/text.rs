@@ -111,18 +111,21 @@ pub(crate) fn time(nanos: i64) -> String {
         }
         60_000_000..3_600_000_000 => format!("{}m{:02}s", s / 60, s % 60),
         _ if s < 86_400 => format!("{}h{:02}m", s / 3600, s % 3600 / 60),
-        _ => format!("{}d{:02}h", s / 86_400, s % 86_400 / 3600),
+        _ if s < 100 * 86_400 => format!("{}d{:02}h", s / 86_400, s % 86_400 / 3600),
+        _ => age(nanos),
     }
 }
 
-/// An age, in at most four columns: `0s`, `42s`, `7m`, `3h`, `12d`.
+/// An age, in at most four columns: `0s`, `42s`, `7m`, `3h`, `12d`, `>2y`. A longer one tells
+/// of a clock that is wrong, and how wrong helps nobody.
 pub(crate) fn age(nanos: i64) -> String {
     let s = nanos.max(0) / 1_000_000_000;
     match s {
         0..60 => format!("{s}s"),
         60..3600 => format!("{}m", s / 60),
         3600..172_800 => format!("{}h", s / 3600),
-        _ => format!("{}d", s / 86_400),
+        172_800..86_400_000 => format!("{}d", s / 86_400),
+        _ => ">2y".into(),
     }
 }
 
@@ -145,8 +148,14 @@ pub(crate) fn clock(nanos: i64) -> String {
     format!("{:02}:{:02}:{:02}.{ms:03}", s / 3600, s / 60 % 60, s % 60)
 }
 
-/// A number with a mark between thousands: `1,234,567`.
+/// Numbers above this are no counts: somebody sent them.
+const MOST: u64 = 999_999_999;
+
+/// A number with a mark between thousands: `1,234,567`; at most `>999,999,999`.
 pub(crate) fn count(n: u64) -> String {
+    if n > MOST {
+        return format!(">{}", count(MOST));
+    }
     let digits = n.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, c) in digits.chars().enumerate() {
@@ -193,10 +202,16 @@ mod tests {
             words.join(" "),
             "0us 850us 2.1ms 24ms 1.24s 12.4s 2m03s 1h02m 2d07h"
         );
-        assert!(time(i64::MAX).len() <= 12 && time(-5) == "0us");
+        assert_eq!((&*time(i64::MAX), &*age(i64::MAX)), (">2y", ">2y"));
+        assert_eq!((&*time(-5), &*age(-5)), ("0us", "0s"));
+        for days in [1, 9, 99, 100, 999, 1000, 20_000] {
+            let nanos = days * 86_400_000_000_000;
+            assert!(time(nanos).len() <= 6 && age(nanos).len() <= 4, "{days}");
+        }
         assert_eq!(moment(12_431_900_000), "00:12.431");
         assert_eq!(moment(3_723_456_000_000), "1:02:03.4");
         assert_eq!(count(1_234_567), "1,234,567");
+        assert_eq!(count(u64::MAX), ">999,999,999");
         assert_eq!(bytes(1_250), "1.2 KiB");
         assert_eq!(bytes(256 << 20), "256 MiB");
     }

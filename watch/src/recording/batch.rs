@@ -3,6 +3,8 @@
 use ndra_core::event::{Actor, DriverState, Event, Phase, Step};
 use serde::Deserialize;
 
+use crate::text;
+
 /// A range of a [`Batch`]'s text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Slice {
@@ -187,6 +189,7 @@ impl Oddity {
     /// What happened `n` times, in words.
     pub fn words(self, n: u64) -> String {
         let s = if n == 1 { "" } else { "s" };
+        let n = text::count(n);
         match self {
             Self::Garbage => format!("{n} unreadable line{s}"),
             Self::TooLong => format!("{n} line{s} too long"),

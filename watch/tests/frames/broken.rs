@@ -101,6 +101,23 @@ fn numbers_that_are_missing_or_come_twice() {
     assert_snapshot!(status(twice.as_bytes()), @"the run ended as expected: 1 pod, 1 interface, nothing left behind");
 }
 
+/// Numbers that no program counts to, and a clock that is years off, keep to their columns.
+#[test]
+fn numbers_and_times_have_bounds() {
+    let huge = changed("\"seq\":5,", "\"seq\":18446744073709551615,");
+    let words = status(&huge);
+    assert!(words.contains(">999,999,999 events missing"), "{words}");
+    let lines = String::from_utf8(good()).unwrap();
+    let off = lines.replacen("2026-11-24T", "1971-01-01T", 1);
+    for size in [(80, 24), (120, 40)] {
+        let frame = text(&recorded(off.as_bytes(), size));
+        let row = frame.lines().find(|line| line.starts_with('▌')).unwrap();
+        let words: Vec<_> = row.split_whitespace().collect();
+        assert_eq!(words[words.len() - 1], ">2y", "{frame}");
+        assert_eq!(words[words.len() - 2], ">2y", "{frame}");
+    }
+}
+
 #[test]
 fn a_line_without_an_end_takes_no_memory() {
     let mut lines = Lines::new();
