@@ -127,6 +127,15 @@ pub(super) fn footer(ink: &mut Ink<'_>, model: &Model, layout: &Layout) {
         keys.extend([("?", "close"), (glyphs.up_down, "scroll"), ("q", "quit")]);
     } else {
         keys.extend([("q", "quit"), ("?", "help")]);
+        // They are what a simulation is watched for, and nobody would guess them.
+        if model.controls() {
+            keys.extend([
+                ("P", "pod"),
+                ("R", "restart"),
+                ("K", "kill"),
+                ("I", "fault"),
+            ]);
+        }
         match look.screen {
             Screen::Flows => keys.extend([
                 (glyphs.up_down, "select"),
@@ -158,14 +167,6 @@ pub(super) fn footer(ink: &mut Ink<'_>, model: &Model, layout: &Layout) {
             Screen::Flows => keys.extend([("s", "sort"), ("o", "group"), ("f", "follow")]),
             Screen::Timeline | Screen::Detail => keys.extend([("[ ]", "run")]),
             Screen::Health => {}
-        }
-        if model.controls() {
-            keys.extend([
-                ("P", "start pod"),
-                ("R", "restart container"),
-                ("K", "kill driver"),
-                ("I", "inject fault"),
-            ]);
         }
     }
     let y = layout.footer.y;

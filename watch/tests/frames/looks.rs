@@ -324,6 +324,37 @@ fn paused_and_scrubbed() {
     });
 }
 
+/// The keys that a simulation is watched for are in the footer of the smallest usual
+/// terminal, on each screen.
+#[test]
+fn a_simulation_shows_its_keys() {
+    let mut all = String::new();
+    for size in [(80, 24), (100, 30)] {
+        let mut model = Model::new(Settings {
+            size,
+            controls: true,
+            ..Settings::default()
+        });
+        let source = model.add_source("simulation", "");
+        let lines = Sample::new().crowd(5, 400).lines_without_summary();
+        model.ingest(source, &ndra_watch::recording::Lines::new().feed(&lines));
+        model.source_mut(source).unwrap().connection = Connection::Live;
+        model.tick(ORIGIN + 4 * S);
+        for screen in Screen::ALL {
+            act(&mut model, [Action::Show(screen)]);
+            let frame = text(&model);
+            all.push_str(frame.lines().last().unwrap());
+            all.push('\n');
+        }
+    }
+    for line in all.lines() {
+        for key in ["P pod", "R restart", "K kill", "I fault"] {
+            assert!(line.contains(key), "{line}");
+        }
+    }
+    assert_snapshot!(all);
+}
+
 #[test]
 fn too_small() {
     for size in [(59, 16), (60, 15), (20, 4), (3, 1), (0, 0)] {
@@ -332,11 +363,16 @@ fn too_small() {
         let frame = text(&model);
         assert!(!frame.contains("Flows"), "{size:?}\n{frame}");
     }
+    for (columns, rows) in [(59, 24), (80, 15), (50, 10), (20, 4)] {
+        let mut model = crowd((80, 24));
+        model.resize(columns, rows);
+        assert_snapshot!(format!("too_small_{columns}x{rows}"), text(&model));
+    }
     for size in SIZES {
         let mut model = crowd(size);
         let before = text(&model);
         model.resize(50, 10);
-        assert_snapshot!("too_small", text(&model));
+        text(&model);
         model.resize(size.0, size.1);
         assert_eq!(
             text(&model),
