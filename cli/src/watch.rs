@@ -31,8 +31,9 @@ pub(crate) struct Args {
     /// Print one frame of this size, and end.
     #[arg(long, value_name = "WxH", value_parser = size)]
     frame: Option<(u16, u16)>,
-    /// The frame shows the moment this long after the first event, not the last.
-    #[arg(long, value_name = "DURATION", value_parser = duration::parse, requires = "frame")]
+    /// The frame shows the moment this long after the first event, not the last: 350ms,
+    /// 1.5s, 0s for the first event.
+    #[arg(long, value_name = "DURATION", value_parser = duration::moment, requires = "frame")]
     at: Option<Duration>,
     /// Press these keys before the frame is drawn: `jj<enter>`.
     #[arg(long, value_name = "KEYS", value_parser = keys, requires = "frame")]

@@ -114,6 +114,17 @@ fn an_earlier_moment() {
 }
 
 #[test]
+fn a_moment_may_be_the_first_event_between_two_or_after_the_last() {
+    let frame = |at: &str| printed(&["good.jsonl", "--frame", "80x24", "--at", at]);
+    let (first, last) = (frame("0s"), frame("3d"));
+    assert!(first.contains(" 00:00.000 / "), "{first}");
+    assert!(first.contains("event 1 / 24"), "{first}");
+    assert!(last.contains("  24 events"), "{last}");
+    assert_eq!(frame("15ms"), frame("15000us"));
+    assert_eq!(frame("0.015s"), frame("15ms"));
+}
+
+#[test]
 fn a_picture_shows_the_same_words() {
     let svg = printed(&["broken.jsonl", "--frame", "120x40", "--svg"]);
     assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"));
