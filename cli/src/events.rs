@@ -1,10 +1,13 @@
 //! `ndra events`: the events of a source as lines, for scripts and for a quick look.
 
 mod out;
+mod read;
 mod text;
+mod unseen;
 mod until;
 
-use std::io::Write;
+use std::borrow::Cow;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -132,6 +135,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode, Failure> {
         text,
         until: args.until.clone(),
         claims: Claims::default(),
+        terminal: std::io::stdout().is_terminal(),
         attached: args.attached,
         follow: args.follow,
         unreadable: 0,
@@ -165,6 +169,8 @@ struct Printer {
     text: Option<Lines>,
     until: Vec<Until>,
     claims: Claims,
+    /// Is somebody's terminal at the other end, which obeys what it is sent?
+    terminal: bool,
     attached: bool,
     follow: bool,
     unreadable: u64,
@@ -250,20 +256,21 @@ impl Printer {
             ));
         }
         if self.text.is_none() && self.until.is_empty() {
-            return self.out.write(chunk.text().to_vec()).await.map(|()| None);
+            let text = self.shown(chunk.text()).into_owned();
+            return self.out.write(text).await.map(|()| None);
         }
         let node = chunk.node.as_deref();
         let mut bytes = Vec::new();
         let mut met = None;
         for line in chunk.lines() {
             if self.text.is_none() {
-                bytes.extend_from_slice(line.json);
+                bytes.extend_from_slice(&self.shown(line.json));
                 bytes.push(b'\n');
             }
             if line.kind != LineKind::Event {
                 continue;
             }
-            let Ok(event) = serde_json::from_slice(line.json) else {
+            let Some(event) = read::event(line.json) else {
                 self.unreadable += 1;
                 continue;
             };
@@ -282,6 +289,15 @@ impl Printer {
             }
         }
         self.out.write(bytes).await.map(|()| met)
+    }
+
+    /// JSON as the reader gets it: a program as it is.
+    fn shown<'a>(&self, json: &'a [u8]) -> Cow<'a, [u8]> {
+        if self.terminal {
+            unseen::escaped(json)
+        } else {
+            Cow::Borrowed(json)
+        }
     }
 
     /// Says something on standard error.

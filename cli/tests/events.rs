@@ -196,7 +196,7 @@ fn bad_input_is_exit_code_2_and_says_what_is_wrong() {
 
     exit 0
     ndra events: 2 lines are no event:  [2J
-    ndra events: 1 line is no event: {"seq":1,
+    ndra events: the last line is cut, and was left out
 
     exit 1
       × cannot reach DIR/none.sock: No such file or directory (usually
@@ -408,5 +408,19 @@ fn a_driver_on_a_kind_node_is_read_by_the_program_itself() {
     exit 1
       × docker: ndra events: cannot reach DIR/e.sock: No such file or
       │ directory (usually the ndra driver listens there; is it running?)
+    ");
+}
+
+/// `ndra watch` shows such an event; so does this.
+#[test]
+fn an_event_of_an_actor_that_is_not_known_is_shown() {
+    let dir = dir();
+    let path = dir.path().join("run.jsonl");
+    let line = r#"{"schema":1,"seq":1,"time":"2026-11-24T09:00:00.000000000Z","elapsed_us":0,"step":"cni-add","number":8,"phase":"fail","duration_us":5000,"claim":{"namespace":"default","name":"net","uid":"u1"},"pod":"default/web","from":"nobody","to":"spiderpool","error":"no address\u200b is left"}"#;
+    fs::write(&path, format!("{line}\n{{\"seq\":2,")).unwrap();
+    insta::assert_snapshot!(run(&[path.to_str().unwrap()], dir.path()), @"
+    exit 0
+    09:00:00.000000   8 cni-add           fail     5.0 ms  default/web  net       no address  is left
+    ndra events: the last line is cut, and was left out
     ");
 }

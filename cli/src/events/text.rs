@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use ndra_core::event::{Event, Phase};
 
+use super::unseen::is_unseen;
 use super::until::Claims;
 use crate::report::{BAD, DIM, GOOD, Look, fact, paint};
 
@@ -108,11 +109,7 @@ fn column(look: Look, name: &str, width: &mut usize) -> String {
 
 /// Text from outside: it stays on its line, and commands no terminal.
 fn harmless(look: Look, text: &str) -> String {
-    let plain = |c: char| match c {
-        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => ' ',
-        c if c.is_control() => ' ',
-        c => c,
-    };
+    let plain = |c: char| if is_unseen(c) { ' ' } else { c };
     let text: String = text.trim().chars().take(2 * LONGEST).map(plain).collect();
     if look == Look::ASCII {
         text.replace('…', look.ellipsis)
@@ -144,7 +141,7 @@ mod tests {
             ),
             r#""step":"hook","number":5,"phase":"fail","duration_us":25000000,
                 "claim":{"uid":"0b5e3d2c-c8cb-44bc-b13b-f9064c5fd060"},
-                "error":"exit 1\n\u001b[2Jgone"#
+                "error":"exit 1\n\u001b[2Jgo\u200bne"#
                 .to_owned()
                 + "\"",
             r#""step":"sandbox-lookup","number":7,"phase":"begin""#.into(),
@@ -171,14 +168,14 @@ mod tests {
         04:17:18.927364   1 prepare           begin            default/web  web-net
         04:17:18.927364   1 prepare           end     13.0 ms  default/web  web-net
         04:17:18.927364   8 cni-add           end      3.4 ms  default/web  web-net   net1 10.10.1.2/24
-        04:17:18.927364   5 hook              fail    25.00 s  -            0b5e3d2c  exit 1  [2Jgone
+        04:17:18.927364   5 hook              fail    25.00 s  -            0b5e3d2c  exit 1  [2Jgo ne
         04:17:18.927364   7 sandbox-lookup    begin            -            -
         ");
         insta::assert_snapshot!(shown(Look::ASCII, Some("kind-worker")), @"
         04:17:18.927364  kind-worker   1 prepare           begin            default/web  web-net
         04:17:18.927364  kind-worker   1 prepare           end     13.0 ms  default/web  web-net
         04:17:18.927364  kind-worker   8 cni-add           end      3.4 ms  default/web  web-net   net1 10.10.1.2/24
-        04:17:18.927364  kind-worker   5 hook              fail    25.00 s  -            0b5e3d2c  exit 1  [2Jgone
+        04:17:18.927364  kind-worker   5 hook              fail    25.00 s  -            0b5e3d2c  exit 1  [2Jgo ne
         04:17:18.927364  kind-worker   7 sandbox-lookup    begin            -            -
         ");
     }
