@@ -28,9 +28,12 @@ impl Leftovers {
 
     /// CDI specs of the driver, whole or not, and all namespaces of pods.
     fn now(&self) -> impl Iterator<Item = String> {
-        let spec = format!("{DRIVER}-claim_");
-        let specs = files(&self.cdi_dir).into_iter();
-        let specs = specs.filter(move |path| name(path).trim_start_matches('.').starts_with(&spec));
+        // One of each claim, and one of each request's metadata.
+        let kinds = [format!("{DRIVER}-claim_"), format!("{DRIVER}-metadata_")];
+        let specs = files(&self.cdi_dir).into_iter().filter(move |path| {
+            let name = name(path).trim_start_matches('.');
+            kinds.iter().any(|kind| name.starts_with(kind))
+        });
         specs.chain(files(Path::new(NAMESPACES)))
     }
 
