@@ -43,6 +43,18 @@ pub(crate) struct Args {
     )]
     node_name: String,
 
+    /// Tells this instance from others of the driver on the node, for rolling updates with
+    /// both alive: the pod's UID. Its sockets for the kubelet carry it, and it stands by until
+    /// the instance before it ends. Without it, one instance runs at a time.
+    #[arg(
+        long,
+        env = "POD_UID",
+        hide_env_values = true,
+        value_name = "UID",
+        help_heading = "Names"
+    )]
+    instance: Option<String>,
+
     /// How to reach the API server; without it, by the pod's service account.
     #[arg(
         long,
@@ -110,7 +122,7 @@ pub(crate) struct Args {
         help_heading = "Kubelet"
     )]
     registry_dir: PathBuf,
-    /// Where the driver's own socket for the kubelet, dra.sock, goes.
+    /// Where the driver's own socket for the kubelet goes: dra.sock, or dra-UID.sock.
     /// [default: /var/lib/kubelet/plugins/DRIVER_NAME]
     #[arg(long, value_name = "DIR", help_heading = "Kubelet")]
     plugin_dir: Option<PathBuf>,
@@ -349,6 +361,7 @@ impl Args {
         Config {
             driver_name: self.driver_name,
             node_name: self.node_name,
+            instance: self.instance,
             kubeconfig: self.kubeconfig,
             kubelet_api: match self.kubelet_api {
                 KubeletApi::V1 => driver::KubeletApi::Current,
@@ -431,37 +444,33 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode, Failure> {
     // Before the start, so that a signal during it is not lost.
     let end = signals::end()?;
     let orphaned = args.until_stdin_closes.then(stdin_closes);
-    let driver = match Driver::start(args.config()).await {
-        Ok(driver) => driver,
-        Err(StartError::Config(error)) => {
-            return Err(Problem::new(
-                Place::file("ndra driver"),
-                error.to_string(),
-                "`ndra driver --help` lists every option",
-            )
-            .into());
-        }
-        Err(StartError::Connect(error)) => {
-            return Err(Problem::new(
-                Place::file("ndra driver"),
-                error.to_string(),
-                "--kubeconfig names how to reach the API server",
-            )
-            .into());
-        }
-        Err(error) => return Err(Failure::run(error.to_string(), "")),
-    };
-    match orphaned {
-        Some(orphaned) => {
-            tokio::select! {
+    let end = async {
+        match orphaned {
+            Some(orphaned) => tokio::select! {
                 () = end => {}
                 _ = orphaned => {}
-            }
+            },
+            None => end.await,
         }
-        None => end.await,
-    }
+    };
+    tokio::pin!(end);
+    // It may stand by for long.
+    let driver = tokio::select! {
+        started = Driver::start(args.config()) => started.map_err(failed)?,
+        () = &mut end => return Ok(ExitCode::SUCCESS),
+    };
+    end.await;
     driver.stop().await;
     Ok(ExitCode::SUCCESS)
+}
+
+fn failed(error: StartError) -> Failure {
+    let next = match &error {
+        StartError::Config(_) => "`ndra driver --help` lists every option",
+        StartError::Connect(_) => "--kubeconfig names how to reach the API server",
+        _ => return Failure::run(error.to_string(), ""),
+    };
+    Problem::new(Place::file("ndra driver"), error.to_string(), next).into()
 }
 
 /// Resolves when standard input ends. The thread that reads it is never joined: a read

@@ -16,6 +16,7 @@ mod parts;
 pub(crate) mod plugins;
 mod process;
 mod rights;
+mod roll;
 mod run;
 mod show;
 mod stage;
@@ -82,6 +83,10 @@ pub(crate) struct Args {
     /// Where pods' network namespaces are.
     #[arg(long, value_enum, default_value_t = Netns::Auto, value_name = "KIND")]
     netns: Netns,
+    /// An interface that the node has beside its uplink, to be given away whole; may be
+    /// repeated.
+    #[arg(long = "interface", value_name = "NAME", value_parser = interface, conflicts_with = "scenario")]
+    interfaces: Vec<String>,
     /// Who makes interfaces. Without it, the kernel where namespaces are real, else nobody.
     #[arg(long, value_enum, value_name = "BACKEND")]
     cni: Option<Cni>,
@@ -139,6 +144,17 @@ pub(crate) enum Netns {
     Real,
     /// Played: files stand for them.
     Virtual,
+}
+
+/// A further interface's name, with room for that of its other end.
+fn interface(name: &str) -> Result<String, String> {
+    if name.len() > 14 || !ndra_core::cni::is_if_name(name) || name == ndra_netns::UPLINK {
+        return Err(format!(
+            "is no name for a further interface: 1 to 14 bytes without `/`, `:` or space, and not {}",
+            ndra_netns::UPLINK
+        ));
+    }
+    Ok(name.into())
 }
 
 /// Who makes interfaces.

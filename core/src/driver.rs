@@ -4,23 +4,22 @@
 //! next, the registration with the kubelet last. Stopped the other way round.
 
 mod config;
+mod handover;
 mod offered;
 pub mod operator;
+mod running;
 
+use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join_all;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::transport::Server;
-use tonic::transport::server::Router;
 use tracing::{info, warn};
 
 use crate::attachment::operator::Operator;
@@ -32,12 +31,12 @@ use crate::cni::Executor;
 use crate::cri::Cri;
 use crate::devices::SourceError;
 use crate::dra::{
-    ANNOUNCED, CLASSIC_VERSIONS, Node, NodeConfig, RegistrationService, ResourceHealth, V1,
-    V1alpha3, V1beta1, VERSIONS, unprepare_forgotten,
+    CLASSIC_VERSIONS, Node, NodeConfig, ResourceHealth, V1, V1alpha3, V1beta1, VERSIONS,
+    unprepare_forgotten,
 };
 use crate::event::{EventService, OwnState, Recorder};
 use crate::gate::Gate;
-use crate::health::HealthService;
+use crate::health::{Duty, HealthService, HealthSources};
 use crate::kube::claims::{ClaimApi, ClaimReader};
 use crate::kube::slices::{Publisher, PublisherConfig};
 use crate::kube::status::StatusConfig;
@@ -53,7 +52,9 @@ use crate::wire::dra_v1::dra_plugin_server::DraPluginServer as DraV1Server;
 use crate::wire::dra_v1alpha3::node_server::NodeServer as DraV1alpha3Server;
 use crate::wire::dra_v1beta1::dra_plugin_server::DraPluginServer as DraV1beta1Server;
 
+use handover::Front;
 use offered::Offered;
+use running::Running;
 
 pub use config::{Cni, Config, ConfigError, DeviceSource, KubeletApi};
 
@@ -124,7 +125,7 @@ pub struct Driver {
     calls: Running,
     stream: Running,
     health: Option<Running>,
-    _metrics: Option<AbortOnDropHandle<()>>,
+    metrics: Option<AbortOnDropHandle<()>>,
     background: CancellationToken,
     tasks: Tasks,
     _guards: [DropGuard; 2],
@@ -136,13 +137,32 @@ impl Driver {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         config.check()?;
         let client = kube::connect(config.kubeconfig.as_deref(), &config.user_agent()).await?;
-        let store = Store::take_over(
-            &config.state_dir,
-            &config.driver_name,
-            &boot_id(),
-            config.stop_timeout,
-        )
-        .await?;
+        let versions: &'static [&'static str] = match config.kubelet_api {
+            KubeletApi::Current => &VERSIONS,
+            KubeletApi::V1alpha3 => &CLASSIC_VERSIONS,
+        };
+        let own = OwnState::new(&config.driver_name, env!("CARGO_PKG_VERSION"), versions);
+        let (registered_tx, registered) = watch::channel(None);
+        let mut front = Front::new(&own, registered_tx);
+        let duty = Duty::default();
+        let mut health = None;
+        let store = match config.instance {
+            None => {
+                let patience = config.stop_timeout;
+                let (state_dir, driver) = (&config.state_dir, &config.driver_name);
+                Store::take_over(state_dir, driver, &boot_id(), patience).await?
+            }
+            Some(_) => {
+                // Where the pods have an address of their own, or the port has changed. Else
+                // the instance before answers on it, as it serves the node.
+                match serve_health(&config, &own, &duty).await {
+                    Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+                    served => health = served.map_err(|error| no_health(&config, &error))?,
+                }
+                handover::stand_by(&config, &mut front).await?
+            }
+        };
+        handover::sweep(&config);
         let steps = metrics::Steps::new();
         let recorder = Recorder::observed(config.event_ring, steps.observer());
         let status = Arc::new(StatusWriter::start(
@@ -205,11 +225,6 @@ impl Driver {
             background.clone(),
         );
         let instance = uuid::Uuid::new_v4().to_string();
-        let versions: &'static [&'static str] = match config.kubelet_api {
-            KubeletApi::Current => &VERSIONS,
-            KubeletApi::V1alpha3 => &CLASSIC_VERSIONS,
-        };
-        let own = OwnState::new(&config.driver_name, env!("CARGO_PKG_VERSION"), versions);
         let events_service = EventService::of_driver(recorder.clone(), instance, &own);
         let stream = Running::new(&own).and(
             "events",
@@ -245,7 +260,7 @@ impl Driver {
         let callback = Server::builder().add_service(callback);
         let calls = Running::new(&own)
             .and("callback", callback, &config.callback_socket)?
-            .and("dra", dra, &config.dra_socket())?;
+            .on("dra", dra, &config.dra_socket(), front.dra(&config)?);
         let publisher = (config.kubelet_api == KubeletApi::Current).then(|| {
             Publisher::start(
                 client,
@@ -266,35 +281,18 @@ impl Driver {
             config.forgotten_check,
             background.clone(),
         ));
-        let (registered_tx, registered) = watch::channel(None);
-        let registration = Running::new(&own).and(
-            "registration",
-            Server::builder().add_service(RegistrationService::server(
-                config.driver_name.clone(),
-                config.dra_socket().display().to_string(),
-                match config.kubelet_api {
-                    KubeletApi::Current => &ANNOUNCED,
-                    KubeletApi::V1alpha3 => versions,
-                },
-                registered_tx,
-                own.clone(),
-            )),
-            &config.registration_socket(),
-        )?;
+        let registration = front.registration(&config)?;
         // Last: who asks for it asks the other sockets.
-        let health = match config.health {
-            None => None,
-            Some(address) => {
-                let service = HealthService::server(
-                    config.registration_socket(),
-                    config.dra_socket(),
-                    registered.clone(),
-                    publisher.as_ref().map(Publisher::published),
-                );
-                let router = Server::builder().add_service(service);
-                Some(Running::serve_port(&own, router, address).await?)
-            }
-        };
+        duty.begin(HealthSources {
+            registration: config.registration_socket(),
+            dra: config.dra_socket(),
+            registered: registered.clone(),
+            published: publisher.as_ref().map(Publisher::published),
+        });
+        if health.is_none() {
+            let served = serve_health(&config, &own, &duty).await;
+            health = served.map_err(|error| no_health(&config, &error))?;
+        }
         let metrics = match config.metrics {
             None => None,
             Some(address) => {
@@ -326,7 +324,7 @@ impl Driver {
             calls,
             stream,
             health,
-            _metrics: metrics,
+            metrics,
             _guards: [background.clone().drop_guard(), tasks.guard()],
             tasks,
             background,
@@ -354,8 +352,14 @@ impl Driver {
     /// ResourceSlices stay: pods live on, and the next instance goes on from the record.
     pub async fn stop(self) {
         let deadline = Instant::now() + self.config.stop_timeout;
+        handover::leave(&self.config, self.manager.store(), deadline).await;
+        // A successor on the same address takes these ports.
         if let Some(health) = self.health {
             health.stop(LAST_WORDS).await;
+        }
+        if let Some(metrics) = self.metrics {
+            metrics.abort();
+            let _ = metrics.await;
         }
         self.registration.stop(LAST_WORDS).await;
         self.background.cancel();
@@ -375,6 +379,23 @@ impl Driver {
         // Last, so that a watcher sees all of it.
         self.stream.stop(LAST_WORDS).await;
         info!(driver = %self.config.driver_name, "stopped");
+    }
+}
+
+/// Serves the health, where a port is given for it.
+async fn serve_health(config: &Config, own: &OwnState, duty: &Duty) -> io::Result<Option<Running>> {
+    let Some(address) = config.health else {
+        return Ok(None);
+    };
+    let listener = TcpListener::bind(address).await?;
+    let router = Server::builder().add_service(HealthService::server(duty.clone()));
+    Ok(Some(Running::serve_port(own, router, listener)))
+}
+
+fn no_health(config: &Config, error: &io::Error) -> StartError {
+    StartError::Health {
+        address: config.health.unwrap_or(([0, 0, 0, 0], 0).into()),
+        reason: socket::io_text(error),
     }
 }
 
@@ -454,78 +475,4 @@ fn restore(manager: &Manager, cdi: &CdiDir, status: &StatusWriter) -> Result<(),
         info!(claims = claims.len(), "went on from the record");
     }
     Ok(())
-}
-
-/// gRPC servers and the way to end them. Dropped, they end at once.
-struct Running {
-    own: OwnState,
-    stop: CancellationToken,
-    servers: Vec<AbortOnDropHandle<()>>,
-}
-
-impl Running {
-    fn new(own: &OwnState) -> Self {
-        Self {
-            own: own.clone(),
-            stop: CancellationToken::new(),
-            servers: Vec::new(),
-        }
-    }
-
-    /// On a TCP port, which whoever reaches the address can ask.
-    async fn serve_port(
-        own: &OwnState,
-        router: Router,
-        address: SocketAddr,
-    ) -> Result<Self, StartError> {
-        let bound = TcpListener::bind(address).await;
-        let listener = bound.map_err(|error| StartError::Health {
-            address,
-            reason: socket::io_text(&error),
-        })?;
-        let stop = CancellationToken::new();
-        let end = stop.clone().cancelled_owned();
-        let server = tokio::spawn(async move {
-            let incoming = TcpListenerStream::new(listener);
-            let served = router.serve_with_incoming_shutdown(incoming, end).await;
-            if let Err(error) = served {
-                warn!(%address, %error, "the health server ended");
-            }
-        });
-        Ok(Self {
-            own: own.clone(),
-            stop,
-            servers: vec![AbortOnDropHandle::new(server)],
-        })
-    }
-
-    fn and(mut self, name: &'static str, router: Router, path: &Path) -> Result<Self, SocketError> {
-        let listener = socket::bind(path)?;
-        let stop = self.stop.clone();
-        let path = path.display().to_string();
-        let own = self.own.clone();
-        own.socket(name, &path, true);
-        let server = tokio::spawn(async move {
-            let served = router
-                .serve_with_incoming_shutdown(listener.incoming(), stop.cancelled_owned())
-                .await;
-            if let Err(error) = served {
-                warn!(socket = path, %error, "the server ended");
-            }
-            own.socket(name, &path, false);
-        });
-        self.servers.push(AbortOnDropHandle::new(server));
-        Ok(self)
-    }
-
-    /// No new connections and calls; those under way go on.
-    fn refuse(&self) {
-        self.stop.cancel();
-    }
-
-    /// Ends. A connection that its client keeps open is closed after `grace`.
-    async fn stop(self, grace: Duration) {
-        self.refuse();
-        let _ = tokio::time::timeout(grace, join_all(self.servers)).await;
-    }
 }

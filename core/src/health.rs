@@ -5,7 +5,7 @@
 //! not mend it. Ready is who is also registered and has the node's devices published.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -31,33 +31,64 @@ pub const READINESS: &str = "readiness";
 /// How long one of the driver's own sockets may take: as long as a kubelet gives GetInfo.
 const LIMIT: Duration = Duration::from_secs(1);
 
+/// What a driver's health is seen by.
+#[derive(Clone)]
+pub struct HealthSources {
+    /// Its registration socket.
+    pub registration: PathBuf,
+    /// Its DRA socket.
+    pub dra: PathBuf,
+    /// What the kubelet made of it.
+    pub registered: watch::Receiver<Option<Result<(), String>>>,
+    /// What became of its ResourceSlices, where it has some.
+    pub published: Option<watch::Receiver<Published>>,
+}
+
+/// Whether it is a driver's turn to serve the node. While it stands by for one that does, it
+/// is healthy in both senses: were it not ready, a rolling update would wait for it for ever.
+/// Clones share it.
+#[derive(Clone, Default)]
+pub struct Duty(Arc<OnceLock<HealthSources>>);
+
+impl Duty {
+    /// It is its turn from now on.
+    pub fn begin(&self, sources: HealthSources) {
+        // There is one beginning.
+        let _ = self.0.set(sources);
+    }
+}
+
 /// `grpc.health.v1.Health` for one driver.
 pub struct HealthService {
-    registration: PathBuf,
-    dra: PathBuf,
-    registered: watch::Receiver<Option<Result<(), String>>>,
-    published: Option<watch::Receiver<Published>>,
+    duty: Duty,
     /// What was said last, by service, so that the log tells of changes alone.
     said: Mutex<[Option<String>; 2]>,
 }
 
 impl HealthService {
-    /// The health of the driver behind these sockets.
-    pub fn server(
-        registration: PathBuf,
-        dra: PathBuf,
-        registered: watch::Receiver<Option<Result<(), String>>>,
-        published: Option<watch::Receiver<Published>>,
-    ) -> HealthServer<Self> {
+    /// The health of the driver that has, or will have, this duty.
+    pub fn server(duty: Duty) -> HealthServer<Self> {
         HealthServer::new(Self {
-            registration,
-            dra,
-            registered,
-            published,
+            duty,
             said: Mutex::default(),
         })
     }
 
+    fn say(&self, service: &'static str, why: Option<&str>) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let said = &mut said[usize::from(service == READINESS)];
+        if said.as_deref() == why {
+            return;
+        }
+        match why {
+            Some(why) => warn!(service, "not healthy: {why}"),
+            None => info!(service, "healthy again"),
+        }
+        *said = why.map(str::to_owned);
+    }
+}
+
+impl HealthSources {
     /// Why the driver does not live.
     async fn dead(&self) -> Option<String> {
         let info = async {
@@ -110,19 +141,6 @@ impl HealthService {
             Published::Failing { error } => Some(format!("ResourceSlices not published: {error}")),
         }
     }
-
-    fn say(&self, service: &'static str, why: Option<&str>) {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        let said = &mut said[usize::from(service == READINESS)];
-        if said.as_deref() == why {
-            return;
-        }
-        match why {
-            Some(why) => warn!(service, "not healthy: {why}"),
-            None => info!(service, "healthy again"),
-        }
-        *said = why.map(str::to_owned);
-    }
 }
 
 fn said(path: &Path, status: &Status) -> String {
@@ -144,9 +162,12 @@ impl Health for HealthService {
                 )));
             }
         };
-        let why = match self.dead().await {
-            None if service == READINESS => self.useless(),
-            dead => dead,
+        let why = match self.duty.0.get() {
+            None => None,
+            Some(sources) => match sources.dead().await {
+                None if service == READINESS => sources.useless(),
+                dead => dead,
+            },
         };
         self.say(service, why.as_deref());
         let status = match why {
@@ -202,6 +223,7 @@ mod tests {
         dir: tempfile::TempDir,
         registered: watch::Sender<Option<Result<(), String>>>,
         published: watch::Sender<Published>,
+        sources: HealthSources,
         health: HealthService,
     }
 
@@ -213,12 +235,18 @@ mod tests {
                 .unwrap();
             let (registered, heard) = watch::channel(None);
             let (published, seen) = watch::channel(Published::Pending);
+            let sources = HealthSources {
+                registration: dir.path().join("reg.sock"),
+                dra: dir.path().join("dra.sock"),
+                registered: heard,
+                published: Some(seen),
+            };
+            let duty = Duty::default();
+            duty.begin(sources.clone());
             Self {
+                sources,
                 health: HealthService {
-                    registration: dir.path().join("reg.sock"),
-                    dra: dir.path().join("dra.sock"),
-                    registered: heard,
-                    published: Some(seen),
+                    duty,
                     said: Mutex::default(),
                 },
                 dir,
@@ -240,8 +268,8 @@ mod tests {
             let registration = Server::builder().add_service(registration);
             let dra = Server::builder().add_service(DraPluginServer::new(Dra { hangs }));
             [
-                (registration, &self.health.registration),
-                (dra, &self.health.dra),
+                (registration, &self.sources.registration),
+                (dra, &self.sources.dra),
             ]
             .map(|(router, path)| {
                 let incoming = socket::bind(path).unwrap().incoming();
@@ -280,12 +308,22 @@ mod tests {
         assert_eq!(rig.ask(LIVENESS).await, "SERVING");
         assert_eq!(rig.ask("").await, "SERVING");
         // The server runs on, but nobody finds it any more.
-        std::fs::remove_file(&rig.health.dra).unwrap();
+        std::fs::remove_file(&rig.sources.dra).unwrap();
         insta::assert_snapshot!(rig.ask(LIVENESS).await, @"NOT_SERVING: cannot reach DIR/dra.sock: No such file or directory (usually this driver listens there; is it running?)");
         drop(serving);
         let _serving = rig.serve(true);
         insta::assert_snapshot!(rig.ask(LIVENESS).await, @"NOT_SERVING: DIR/dra.sock: no answer within 1s");
         insta::assert_snapshot!(rig.ask("other").await, @"NotFound: the services are liveness and readiness, and the empty name for the first");
+    }
+
+    #[tokio::test]
+    async fn who_stands_by_is_alive_and_ready() {
+        let mut rig = Rig::new();
+        rig.health.duty = Duty::default();
+        assert_eq!(rig.ask(LIVENESS).await, "SERVING");
+        assert_eq!(rig.ask(READINESS).await, "SERVING");
+        rig.health.duty.begin(rig.sources.clone());
+        insta::assert_snapshot!(rig.ask(READINESS).await, @"NOT_SERVING: cannot reach DIR/reg.sock: No such file or directory (usually this driver listens there; is it running?)");
     }
 
     #[tokio::test]

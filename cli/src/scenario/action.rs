@@ -35,6 +35,9 @@ pub(crate) enum Action {
     StopDriver(Stop),
     /// Starts the driver's process. Does not wait until it serves.
     StartDriver(Start),
+    /// Starts another instance of the driver, of this name, beside the one that runs, and
+    /// ends that when the other stands by. Waits for its end.
+    RollDriver(String),
     /// Ends the kubelet and starts it again over the same checkpoint.
     RestartKubelet(Nothing),
     /// Multus goes away.
@@ -196,6 +199,10 @@ pub(crate) struct Condition {
     /// Unhealthy or Unknown.
     #[serde(default)]
     pub(crate) health: BTreeMap<String, String>,
+    /// What the pod's status says of the health of a container's devices, all of them, by the
+    /// container's name: Healthy, Unhealthy or Unknown.
+    #[serde(default)]
+    pub(crate) resource_health: BTreeMap<String, String>,
     /// So many devices are published.
     #[serde(default)]
     pub(crate) devices: Option<usize>,
@@ -210,6 +217,9 @@ pub(crate) struct Condition {
 pub(crate) struct PodEvent {
     pub(crate) pod: String,
     pub(crate) reason: String,
+    /// Normal or Warning; either when left out.
+    #[serde(default, rename = "type")]
+    pub(crate) kind: Option<String>,
     /// Texts that its message contains.
     #[serde(default)]
     pub(crate) contains: Vec<String>,
@@ -234,6 +244,7 @@ pub(super) fn pods(actions: &[Action]) -> Vec<&str> {
             Action::Check(expect) => names.extend(expect.pods.keys().map(String::as_str)),
             Action::StopDriver(_)
             | Action::StartDriver(_)
+            | Action::RollDriver(_)
             | Action::RestartKubelet(_)
             | Action::StopMultus(_)
             | Action::StartMultus(_)

@@ -34,6 +34,7 @@ files! {
     "driver-comes-back",
     "driver-stays-away",
     "driver-restarted",
+    "driver-rolled",
     "driver-killed",
     "kubelet-restarted",
     "slots-changed",

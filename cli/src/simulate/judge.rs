@@ -169,6 +169,15 @@ fn of_pod(condition: &Condition, key: &str, seen: &Seen, missing: &mut Vec<Strin
             waiting(seen, key)
         ));
     }
+    for (container, wanted) in &condition.resource_health {
+        let found = resource_health(pod, container);
+        if found.is_empty() || found.iter().any(|health| health != wanted) {
+            missing.push(format!(
+                "the devices of {container} in {key} are [{}], not {wanted}",
+                found.join(" ")
+            ));
+        }
+    }
     if let Some(wanted) = condition.restarts
         && !statuses().any(|s| s.get("restartCount").and_then(Value::as_i64) >= Some(wanted))
     {
@@ -401,6 +410,18 @@ fn claim(wanted: &ClaimState, seen: &Seen) -> Vec<String> {
     missing
 }
 
+/// What a pod's status says of the devices of one container.
+fn resource_health<'a>(pod: &'a Value, container: &str) -> Vec<&'a str> {
+    let status = statuses(pod).find(|status| text(status, "/name") == container);
+    let resources = status
+        .and_then(|status| status.get("allocatedResourcesStatus")?.as_array())
+        .into_iter()
+        .flatten()
+        .filter_map(|resource| resource.get("resources")?.as_array())
+        .flatten();
+    resources.map(|device| text(device, "/health")).collect()
+}
+
 fn pod_event(wanted: &PodEvent, seen: &Seen) -> Option<String> {
     let key = pod_key(&wanted.pod);
     let on_pod: Vec<&Value> = seen
@@ -417,6 +438,10 @@ fn pod_event(wanted: &PodEvent, seen: &Seen) -> Option<String> {
         .collect();
     let found = on_pod.iter().any(|event| {
         text(event, "/reason") == wanted.reason
+            && wanted
+                .kind
+                .as_ref()
+                .is_none_or(|kind| text(event, "/type") == kind)
             && has_all(text(event, "/message"), &wanted.contains)
     });
     (!found).then(|| {

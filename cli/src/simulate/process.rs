@@ -36,6 +36,8 @@ impl DriverProcess {
             .map_err(fail)?;
         let mut child = Command::new(program)
             .arg("driver")
+            // Of the pod that this program may run in.
+            .env_remove("POD_UID")
             .arg("--until-stdin-closes")
             .args(flags)
             .stdin(Stdio::piped())
@@ -78,6 +80,28 @@ impl DriverProcess {
         killed.map_err(|error| format!("the driver could not be killed: {error}"))
     }
 
+    /// Waits until it has logged a line with this text more often than `before`; `limit` is the
+    /// longest wait.
+    pub(crate) async fn says(
+        &mut self,
+        text: &str,
+        before: usize,
+        limit: Duration,
+    ) -> Result<(), String> {
+        let log = self.log.clone();
+        let said = async {
+            while times(&log, text) <= before {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::select! {
+            said = tokio::time::timeout(limit, said) => {
+                said.map_err(|_| format!("the driver did not say that it {text}"))
+            }
+            end = self.ended() => Err(end),
+        }
+    }
+
     /// Returns when it ends by itself, which it should not; cancel safe.
     pub(crate) async fn ended(&mut self) -> String {
         match self.child.wait().await {
@@ -95,4 +119,10 @@ impl DriverProcess {
             tail.join("\n")
         )
     }
+}
+
+/// How many lines of a log have this text.
+pub(crate) fn times(log: &Path, text: &str) -> usize {
+    let log = std::fs::read_to_string(log).unwrap_or_default();
+    log.lines().filter(|line| line.contains(text)).count()
 }

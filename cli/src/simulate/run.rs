@@ -171,7 +171,7 @@ impl Plan {
             slots: None,
             attachments: self.attachments(),
             interfaces: match self {
-                Self::Pods { .. } => Vec::new(),
+                Self::Pods { .. } => args.interfaces.clone(),
                 Self::Scenario(scenario) => scenario.interfaces.clone(),
             },
             consumable_capacity: match self {

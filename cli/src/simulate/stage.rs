@@ -142,6 +142,9 @@ impl<'a> Stage<'a> {
                 }
                 self.world.start_driver()?;
             }
+            Action::RollDriver(instance) => {
+                self.world.roll_driver(instance).await?;
+            }
             Action::RestartKubelet(_) => self.world.restart_kubelet().await?,
             Action::StopMultus(_) => self.world.multus.go().await,
             Action::StartMultus(_) => self.world.multus.come().await?,
@@ -285,6 +288,7 @@ fn words(action: &Action) -> Option<String> {
             Some(slots) => format!("the driver starts with {slots} devices"),
             None => "the driver starts".into(),
         },
+        Action::RollDriver(instance) => format!("the driver is replaced by {instance}"),
         Action::RestartKubelet(_) => "the kubelet restarts".into(),
         Action::StopMultus(_) => "Multus goes away".into(),
         Action::StartMultus(_) => "Multus comes back".into(),

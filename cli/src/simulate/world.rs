@@ -262,11 +262,16 @@ impl World {
 
     /// Starts a driver's process and follows its events.
     pub(crate) fn start_driver(&mut self) -> Result<(), Failure> {
-        self.lives += 1;
         let process = DriverProcess::start(&self.driver_flags()?, &self.work.log())?;
+        self.adopt(process);
+        Ok(())
+    }
+
+    /// Follows the events of a driver's process: it is the node's from now on.
+    pub(super) fn adopt(&mut self, process: DriverProcess) {
+        self.lives += 1;
         self.driver = Some(process);
         self.tail = Some(self.inlet.follow(self.lives, self.work.socket("events")));
-        Ok(())
     }
 
     /// Ends the driver's process, if it runs, and waits until its last event is here.
@@ -285,7 +290,7 @@ impl World {
         ended
     }
 
-    fn driver_flags(&self) -> Result<Vec<String>, Failure> {
+    pub(super) fn driver_flags(&self) -> Result<Vec<String>, Failure> {
         let exe = std::env::current_exe()
             .map_err(|error| Failure::run(format!("cannot find this program: {error}"), ""))?;
         let work = &self.work;

@@ -105,6 +105,7 @@ fn the_driver_takes_the_arguments() {
             {
                 "spec.nodeName" => "node-1",
                 "status.podIP" => "fd00::1",
+                "metadata.uid" => "4b1d9a5e-2c64-4f7e-9d1a-0b8c3f6e7a21",
                 other => panic!("{name}: a variable from {other}"),
             };
             driver.env(variable["name"].as_str().unwrap(), value);

@@ -70,6 +70,14 @@ const MATRIX: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "surge",
+        &[
+            "updateStrategy.rollingUpdate.maxSurge=1",
+            "updateStrategy.rollingUpdate.maxUnavailable=0",
+            "metrics.enabled=true",
+        ],
+    ),
+    (
         "elsewhere",
         &[
             "hostPaths.kubeletRegistry=/data/kubelet/plugins_registry",
@@ -232,6 +240,7 @@ fn wrong_values_are_refused_with_the_place_and_the_reason() {
         "imagePullSecrets[0]=pull",
         "podLabels.app\\.kubernetes\\.io/name=x",
         "updateStrategy.rollingUpdate.maxSurge=1",
+        "updateStrategy.rollingUpdate.maxUnavailable=0",
         "admissionPolicy.create=maybe",
     ] {
         let Some(refused) = template(&[value]) else {

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,6 +20,9 @@ const VERSION: u32 = 1;
 
 /// The file's name in the state directory.
 pub const FILE: &str = "record.json";
+
+/// What the lock's file says when its holder is about to end.
+const LEFT: &[u8] = b"left\n";
 
 /// The longest record that is read, in bytes. What may grow without end is bounded well
 /// below: claims by the devices of a node, orphans by [`MAX_ORPHANS`].
@@ -204,7 +208,7 @@ struct Inner {
     wanted: watch::Sender<u64>,
     /// Generation that is on disk, or why it is not.
     written: watch::Sender<Written>,
-    _lock: fs::File,
+    lock: fs::File,
 }
 
 #[derive(Default)]
@@ -249,6 +253,8 @@ impl Store {
             Err(fs::TryLockError::WouldBlock) => return Err(RecordError::InUse { path }),
             Err(fs::TryLockError::Error(error)) => return Err(io_error("lock")(error)),
         }
+        // What the holder before wrote of its end.
+        lock.set_len(0).map_err(io_error("lock"))?;
         let mut record = Record::default();
         if let Some(file) = read(&path, driver)? {
             record = file.record;
@@ -266,7 +272,7 @@ impl Store {
             }),
             wanted: watch::Sender::new(0),
             written: watch::Sender::default(),
-            _lock: lock,
+            lock,
         });
         tokio::spawn(write_on(Arc::downgrade(&inner), inner.wanted.subscribe()));
         Ok(Self(inner))
@@ -290,6 +296,27 @@ impl Store {
                 opened => return opened,
             }
         }
+    }
+
+    /// Tells whoever waits for the record that it will be free soon, see [`Store::is_left`].
+    pub fn leave(&self) -> io::Result<()> {
+        self.0.lock.write_all_at(LEFT, 0)
+    }
+
+    /// Whether the holder of the record in `state_dir` has said that it ends.
+    pub fn is_left(state_dir: &Path) -> bool {
+        let mut said = Vec::new();
+        let read = fs::File::open(state_dir.join("lock"))
+            .and_then(|file| file.take(LEFT.len() as u64).read_to_end(&mut said));
+        read.is_ok() && said == LEFT
+    }
+
+    /// Takes that word back, for whoever has acted on it.
+    pub fn clear_left(state_dir: &Path) -> io::Result<()> {
+        let lock = fs::File::options()
+            .write(true)
+            .open(state_dir.join("lock"))?;
+        lock.set_len(0)
     }
 
     /// Looks at the record.

@@ -63,6 +63,10 @@ pub struct Config {
     pub driver_name: String,
     /// The node's name, as the Node object has it; also the pool's.
     pub node_name: String,
+    /// Tells this instance from others of the driver on the node: the pod's UID. Its sockets
+    /// for the kubelet carry it, and it stands by while another holds the record, as long as
+    /// that takes. `None` for one instance at a time.
+    pub instance: Option<String>,
     /// How to reach the API server; `None` takes the pod's service account.
     pub kubeconfig: Option<PathBuf>,
     /// What the kubelet and the API server speak.
@@ -135,6 +139,7 @@ impl Config {
         Self {
             driver_name: "dra.networking".into(),
             node_name: node_name.into(),
+            instance: None,
             kubeconfig: None,
             kubelet_api: KubeletApi::Current,
             registry_dir: "/var/lib/kubelet/plugins_registry".into(),
@@ -182,13 +187,21 @@ impl Config {
 
     /// Where the DRA service listens.
     pub fn dra_socket(&self) -> PathBuf {
-        self.plugin_dir.join("dra.sock")
+        self.plugin_dir.join(format!("dra{}.sock", self.suffix()))
     }
 
     /// Where the kubelet finds the driver.
     pub fn registration_socket(&self) -> PathBuf {
         self.registry_dir
-            .join(format!("{}-reg.sock", self.driver_name))
+            .join(format!("{}{}-reg.sock", self.driver_name, self.suffix()))
+    }
+
+    /// Kubernetes' own library for drivers names sockets so.
+    fn suffix(&self) -> String {
+        self.instance
+            .as_ref()
+            .map(|instance| format!("-{instance}"))
+            .unwrap_or_default()
     }
 
     pub(super) fn user_agent(&self) -> String {
@@ -243,6 +256,9 @@ impl Config {
     pub fn check(&self) -> Result<(), ConfigError> {
         check_name("driver name", &self.driver_name, 63)?;
         check_name("node name", &self.node_name, 253)?;
+        if let Some(instance) = &self.instance {
+            check_name("instance", instance, 63)?;
+        }
         for (flag, path) in [
             ("registry directory", &self.registry_dir),
             ("plugin directory", &self.plugin_dir),
@@ -488,6 +504,7 @@ mod tests {
     fn what_cannot_work_is_named() {
         insta::assert_snapshot!(words(|c| c.driver_name = "../x".into()), @r#"the driver name "../x" is not a DNS subdomain of at most 63 bytes: lower case letters, digits, `-` and `.`, beginning and ending with a letter or digit"#);
         insta::assert_snapshot!(words(|c| c.node_name = String::new()), @r#"the node name "" is not a DNS subdomain of at most 253 bytes: lower case letters, digits, `-` and `.`, beginning and ending with a letter or digit"#);
+        insta::assert_snapshot!(words(|c| c.instance = Some("../x".into())), @r#"the instance "../x" is not a DNS subdomain of at most 63 bytes: lower case letters, digits, `-` and `.`, beginning and ending with a letter or digit"#);
         insta::assert_snapshot!(words(|c| c.state_dir = "state".into()), @"the state directory state is not an absolute path");
         insta::assert_snapshot!(words(|c| c.uplink = "eth0:1".into()), @r#"the uplink "eth0:1" is not an interface name: 1 to 15 bytes without `/`, `:` or space"#);
         insta::assert_snapshot!(words(|c| c.driver_name = "1dra".into()), @r#"the driver name "1dra" must begin with a letter: it is the vendor of CDI devices"#);
