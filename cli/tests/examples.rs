@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod real;
+
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::Command;
@@ -61,7 +63,11 @@ fn each_is_valid_without_a_warning() {
 #[test]
 fn each_runs_to_its_end() {
     let mut page = String::new();
-    for file in examples() {
+    // The played plugins move no card: see below.
+    for file in examples()
+        .iter()
+        .filter(|f| !f.ends_with("host-device.yaml"))
+    {
         let name = file.to_str().unwrap();
         let args = ["simulate", "--timeout", "60s", "--netns", "virtual", name];
         let (code, out, err) = ndra(&args);
@@ -102,4 +108,34 @@ fn each_runs_to_its_end() {
       net1 10.10.1.2/24
       net2 10.10.2.2/24
     ");
+}
+
+/// The real plugin moves a link of the kernel's, and brings it back.
+#[test]
+fn a_whole_card_goes_into_the_pod_and_comes_back() {
+    let Some(plugins) = real::plugins(&["host-device", "static"]) else {
+        return;
+    };
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/host-device.yaml");
+    let output = Command::new(env!("CARGO_BIN_EXE_ndra"))
+        .args(["simulate", "--timeout", "60s", "--cni", "exec"])
+        .args(["--interface", "eth1", file])
+        .env("LC_ALL", "C.UTF-8")
+        .env("CNI_PATH", plugins)
+        .output()
+        .unwrap();
+    let page = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(
+        (
+            output.status.code(),
+            String::from_utf8(output.stderr).unwrap()
+        ),
+        (Some(0), String::new()),
+        "{page}"
+    );
+    let attached = page.lines().find(|line| line.starts_with("default/router"));
+    let columns: Vec<&str> = attached.unwrap().split_whitespace().collect();
+    assert_eq!((columns[1], columns[3]), ("net1", "10.10.3.7/24"), "{page}");
+    // A card that did not come back would be missing on the node.
+    assert!(page.contains("✓ 0 interfaces"), "{page}");
 }
