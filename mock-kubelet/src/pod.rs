@@ -7,6 +7,7 @@ mod events;
 mod phase;
 mod plan;
 mod relist;
+mod resources;
 mod sandbox;
 mod status;
 mod teardown;

@@ -17,6 +17,7 @@ use crate::claim::PodId;
 use crate::cri::PodView;
 use crate::grpc::rpc_error;
 use crate::node::Node;
+use crate::plugin::HealthMap;
 
 /// One pod UID's worker.
 pub(super) struct Worker {
@@ -28,6 +29,8 @@ pub(super) struct Worker {
     /// Why containers are not running, by name.
     pub(super) reasons: BTreeMap<String, Reason>,
     pub(super) status: StatusWriter,
+    /// What plugins say of their devices; news is a reason to write the status.
+    pub(super) health: watch::Receiver<HealthMap>,
     /// A sync ended in the middle of a call, which the runtime may still carry out.
     pub(super) cut: bool,
 }
@@ -77,6 +80,7 @@ impl Worker {
             status: StatusWriter::start(&node, &id, old.unwrap_or_default()),
             backoffs: BackOffs::new(&node.timing),
             reasons: BTreeMap::new(),
+            health: node.plugins.health(),
             cut: false,
             node,
             id,
@@ -106,6 +110,7 @@ impl Worker {
                 Next::At(moment) => tokio::select! {
                     () = self.wake.notified() => {}
                     _ = self.input.changed() => {}
+                    _ = self.health.changed() => {}
                     () = tokio::time::sleep_until(moment) => {}
                 },
             }
@@ -185,7 +190,7 @@ impl Worker {
     }
 
     pub(super) fn publish(&mut self, pod: &Pod, view: &PodView, terminal: bool) {
-        let status = Facts {
+        let mut status = Facts {
             pod,
             view,
             runtime: self.node.runtime.name(),
@@ -194,6 +199,11 @@ impl Worker {
             terminal,
         }
         .status();
+        // Kubernetes 1.29 does not have it.
+        if let (Some(statuses), false) = (&mut status.container_statuses, self.node.classic) {
+            let health = self.health.borrow_and_update();
+            super::resources::fill(pod, statuses, &self.node.claims, &health);
+        }
         self.status.publish(status);
     }
 }
