@@ -258,6 +258,52 @@ fn a_kept_directory_holds_the_log_and_no_sockets() {
     );
 }
 
+/// Every line that is not about the driver as a whole says which claim it is about, those of
+/// the background that releases what could not be released before included.
+#[test]
+fn each_line_of_a_log_in_json_has_its_claim() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("log.yaml");
+    // Attaching fails once, and so often does detaching that the background takes it over.
+    let scenario = "name: log\ntitle: t\nmanifests: [../manifests/net1.yaml, ../manifests/web.yaml]\n\
+        driver: [--log-format=json, --log=debug, --del-attempts=1]\n\
+        actions:\n\
+        - fail-multus: {command: ADD, times: 1, error: no room}\n\
+        - apply: [web]\n\
+        - wait: {pod: web, ready: true}\n\
+        - fail-multus: {command: DEL, times: 1, error: not now}\n\
+        - delete-pod: web\n\
+        - wait: {pod: web, gone: true}\n\
+        - wait: {orphans: 0}\n\
+        expect: {steps: {cni-del: {end: 2, fail: 1}}}\n";
+    std::fs::write(&file, scenario).unwrap();
+    let args = ["--keep", "--scenario", file.to_str().unwrap()];
+    let (code, out, err) = text(&mut ndra(&args));
+    assert_eq!(code, Some(0), "{out}{err}");
+    let kept = Kept(Path::new(err.trim().strip_prefix("kept ").unwrap()));
+    let log = std::fs::read_to_string(kept.0.join("logs/driver.log")).unwrap();
+    let mut told = std::collections::BTreeSet::new();
+    let mut of_claim = std::collections::BTreeSet::new();
+    for line in log.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        let message = line["message"].as_str().unwrap_or_default().to_owned();
+        if !line["target"].as_str().unwrap().starts_with("ndra_core") {
+            continue;
+        }
+        let uid = line["claim"].as_str().or(line["span"]["uid"].as_str());
+        match uid {
+            Some(uid) => {
+                assert_eq!(uid.len(), 36, "{line}");
+                of_claim.insert(message);
+            }
+            None => {
+                told.insert(message);
+            }
+        }
+    }
+    insta::assert_debug_snapshot!((of_claim, told));
+}
+
 /// Interrupted in the middle: the driver's process must not outlive the run.
 #[test]
 #[cfg(target_os = "linux")]

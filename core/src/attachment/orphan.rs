@@ -6,12 +6,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{Instrument, warn};
 
 use super::{Attachment, Manager, NetworkError, Place, State};
 use crate::claim::AttachmentPlan;
 use crate::cni::CniResult;
-use crate::event::ClaimRef;
+use crate::event::{ClaimRef, claim_span};
 
 /// What is needed to release an attachment when nothing else is left of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -84,7 +84,8 @@ pub(crate) async fn work_off(manager: Manager, interval: Duration, stop: Cancell
                     .get(&orphan.id)
                     .copied()
                     .unwrap_or((Instant::now(), interval));
-                if due <= Instant::now() && !manager.release_orphan(&orphan).await {
+                let log = claim_span(&orphan.claim.uid);
+                if due <= Instant::now() && !manager.release_orphan(&orphan).instrument(log).await {
                     let next = (pause * 2).min(MAX_PAUSE.max(interval));
                     pauses.insert(orphan.id, (Instant::now() + pause, next));
                 }
