@@ -195,6 +195,9 @@ pub(crate) enum KubeletApi {
     V1,
     /// Kubernetes 1.32 and 1.33.
     V1beta1,
+    /// Kubernetes 1.29 and 1.30: v1alpha3.Node, with claims of resource.k8s.io/v1alpha2 and
+    /// the driver's own controller.
+    V1alpha3,
 }
 
 impl fmt::Display for KubeletApi {
@@ -202,6 +205,7 @@ impl fmt::Display for KubeletApi {
         f.write_str(match self {
             Self::V1 => "v1",
             Self::V1beta1 => "v1beta1",
+            Self::V1alpha3 => "v1alpha3",
         })
     }
 }
@@ -253,6 +257,7 @@ impl From<KubeletApi> for ndra_mock_kubelet::ApiVersion {
         match api {
             KubeletApi::V1 => Self::V1,
             KubeletApi::V1beta1 => Self::V1beta1,
+            KubeletApi::V1alpha3 => Self::V1alpha3,
         }
     }
 }

@@ -4,7 +4,8 @@ use serde_json::{Map, Value, json};
 
 use crate::object;
 use crate::resource::{
-    CLAIMS, DEPLOYMENTS, EVENTS, NAMESPACES, PODS, REPLICA_SETS, Resource, TEMPLATES,
+    CLAIMS, CLASSIC_CLAIMS, DEPLOYMENTS, EVENTS, NAMESPACES, PODS, REPLICA_SETS, Resource,
+    TEMPLATES,
 };
 
 /// Completes an object that is being created.
@@ -60,7 +61,12 @@ pub(crate) fn updated(resource: &Resource, object: &mut Value) {
         None
     };
     if let Some(spec) = claim_spec {
-        device_requests(spec);
+        if resource.version == CLASSIC_CLAIMS.version {
+            let defaults = json!({"allocationMode": "WaitForFirstConsumer"});
+            fill(object::as_map(spec), &defaults);
+        } else {
+            device_requests(spec);
+        }
     }
 }
 

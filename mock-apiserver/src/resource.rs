@@ -1,5 +1,7 @@
 //! The table of the kinds that are served, so that everything else can be generic.
 
+use crate::resource_api::ResourceApi;
+
 /// One served kind: where it lives in the API and which of the common behaviours it has.
 #[derive(Debug)]
 pub(crate) struct Resource {
@@ -19,7 +21,10 @@ pub(crate) struct Resource {
     pub(crate) custom: bool,
     /// A DELETE that removes at once answers with the object instead of a Status.
     pub(crate) returns_deleted: bool,
-    /// Where the objects are stored. Two kinds may share a table, as both Event kinds do.
+    /// The DRA API that it comes with, where not every server has it.
+    pub(crate) only_in: Option<ResourceApi>,
+    /// Where the objects are stored. Two kinds may share a table, as both Event kinds do, and
+    /// the claims of two versions.
     pub(crate) table: usize,
 }
 
@@ -68,13 +73,22 @@ const BASE: Resource = Resource {
     generation: false,
     custom: false,
     returns_deleted: false,
+    only_in: None,
     table: 0,
 };
 
 const DRA: Resource = Resource {
     group: "resource.k8s.io",
     returns_deleted: true,
+    only_in: Some(ResourceApi::V1),
     ..BASE
+};
+
+/// Of the same group, as Kubernetes 1.29 has it.
+const CLASSIC: Resource = Resource {
+    version: "v1alpha2",
+    only_in: Some(ResourceApi::V1alpha2),
+    ..DRA
 };
 
 pub(crate) static PODS: Resource = Resource {
@@ -160,6 +174,43 @@ pub(crate) static CLASSES: Resource = Resource {
     table: 7,
     ..DRA
 };
+pub(crate) static CLASSIC_CLAIMS: Resource = Resource {
+    plural: "resourceclaims",
+    singular: "resourceclaim",
+    kind: "ResourceClaim",
+    status: true,
+    table: 4,
+    ..CLASSIC
+};
+pub(crate) static CLASSIC_TEMPLATES: Resource = Resource {
+    plural: "resourceclaimtemplates",
+    singular: "resourceclaimtemplate",
+    kind: "ResourceClaimTemplate",
+    table: 5,
+    ..CLASSIC
+};
+pub(crate) static RESOURCE_CLASSES: Resource = Resource {
+    plural: "resourceclasses",
+    singular: "resourceclass",
+    kind: "ResourceClass",
+    namespaced: false,
+    table: 11,
+    ..CLASSIC
+};
+/// What claims and classes of Kubernetes 1.29 refer to for their parameters. The driver's own
+/// kind, so that a claim's parameters are the same in every version.
+pub(crate) static CNI_CONFIGS: Resource = Resource {
+    group: "dra.networking",
+    version: "v1alpha1",
+    plural: "cniconfigs",
+    singular: "cniconfig",
+    kind: "CNIConfig",
+    generation: true,
+    custom: true,
+    only_in: Some(ResourceApi::V1alpha2),
+    table: 12,
+    ..BASE
+};
 pub(crate) static NETWORK_ATTACHMENTS: Resource = Resource {
     group: "k8s.cni.cncf.io",
     plural: "network-attachment-definitions",
@@ -197,10 +248,10 @@ pub(crate) static REPLICA_SETS: Resource = Resource {
 };
 
 /// Number of object tables the store keeps.
-pub(crate) const TABLES: usize = 11;
+pub(crate) const TABLES: usize = 13;
 
 /// All served kinds, in the order discovery lists them.
-pub(crate) static ALL: [&Resource; 12] = [
+pub(crate) static ALL: [&Resource; 16] = [
     &EVENTS,
     &NAMESPACES,
     &NODES,
@@ -212,6 +263,10 @@ pub(crate) static ALL: [&Resource; 12] = [
     &CLAIMS,
     &TEMPLATES,
     &SLICES,
+    &CLASSIC_CLAIMS,
+    &CLASSIC_TEMPLATES,
+    &RESOURCE_CLASSES,
+    &CNI_CONFIGS,
     &NETWORK_ATTACHMENTS,
 ];
 

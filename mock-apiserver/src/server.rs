@@ -19,6 +19,7 @@ use crate::listen::Gate;
 use crate::object;
 use crate::requests::{RequestLog, RequestRecord};
 use crate::resource;
+use crate::resource_api::ResourceApi;
 use crate::rest::{self, Shared};
 use crate::selector::Filter;
 use crate::store::{DeleteOptions, Part, Store, Writer};
@@ -38,6 +39,8 @@ pub struct Config {
     pub rbac: Rbac,
     /// Feature gates of Kubernetes.
     pub gates: Gates,
+    /// Its DRA API, and which Kubernetes it is by that.
+    pub resource_api: ResourceApi,
     /// How many changes are kept for watches; a watch that falls behind more gets 410.
     pub history: usize,
 }
@@ -50,6 +53,7 @@ impl Default for Config {
             controllers: true,
             rbac: Rbac::default(),
             gates: Gates::default(),
+            resource_api: ResourceApi::default(),
             history: 10_000,
         }
     }
@@ -129,9 +133,14 @@ impl ApiServer {
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         let faults = Faults::new();
-        let store = Arc::new(Store::with(config.history, config.gates));
+        let store = Arc::new(Store::with(
+            config.history,
+            config.gates,
+            config.resource_api,
+        ));
         let shared = Shared {
             store: Arc::clone(&store),
+            resource_api: config.resource_api,
             faults: faults.clone(),
             requests: RequestLog::default(),
             rbac: config.rbac,

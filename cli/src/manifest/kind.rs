@@ -1,7 +1,7 @@
 //! The kinds of object that the flow knows.
 
 /// One kind of Kubernetes object.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Eq)]
 pub(crate) struct Kind {
     pub(crate) group: &'static str,
     pub(crate) version: &'static str,
@@ -10,7 +10,16 @@ pub(crate) struct Kind {
     pub(crate) namespaced: bool,
 }
 
+/// Two versions of a kind are one kind.
+impl PartialEq for Kind {
+    fn eq(&self, other: &Self) -> bool {
+        (self.group, self.kind) == (other.group, other.kind)
+    }
+}
+
 const DRA: &str = "resource.k8s.io";
+/// The version of [`DRA`] in Kubernetes 1.29.
+const CLASSIC: &str = "v1alpha2";
 
 const fn kind(
     group: &'static str,
@@ -48,6 +57,26 @@ pub(crate) static TEMPLATE: Kind =
 pub(crate) static CLASS: Kind = kind(DRA, "DeviceClass", "deviceclasses", false);
 /// What drivers publish.
 pub(crate) static SLICE: Kind = kind(DRA, "ResourceSlice", "resourceslices", false);
+/// Claims of Kubernetes 1.29.
+pub(crate) static CLASSIC_CLAIM: Kind = Kind {
+    version: CLASSIC,
+    ..kind(DRA, "ResourceClaim", "resourceclaims", true)
+};
+/// Templates of such claims.
+pub(crate) static CLASSIC_TEMPLATE: Kind = Kind {
+    version: CLASSIC,
+    ..kind(DRA, "ResourceClaimTemplate", "resourceclaimtemplates", true)
+};
+/// What such claims ask for.
+pub(crate) static RESOURCE_CLASS: Kind = Kind {
+    version: CLASSIC,
+    ..kind(DRA, "ResourceClass", "resourceclasses", false)
+};
+/// The parameters of such claims.
+pub(crate) static CNI_CONFIG: Kind = Kind {
+    version: "v1alpha1",
+    ..kind("dra.networking", "CNIConfig", "cniconfigs", true)
+};
 /// Networks, as Multus names them.
 pub(crate) static NETWORK: Kind = kind(
     "k8s.cni.cncf.io",
@@ -57,7 +86,7 @@ pub(crate) static NETWORK: Kind = kind(
 );
 
 /// Those a manifest may hold. Events and slices are written by the node's own parts.
-static IN_MANIFESTS: [&Kind; 8] = [
+static IN_MANIFESTS: [&Kind; 12] = [
     &POD,
     &DEPLOYMENT,
     &NODE,
@@ -66,6 +95,10 @@ static IN_MANIFESTS: [&Kind; 8] = [
     &TEMPLATE,
     &CLASS,
     &NETWORK,
+    &CLASSIC_CLAIM,
+    &CLASSIC_TEMPLATE,
+    &RESOURCE_CLASS,
+    &CNI_CONFIG,
 ];
 
 impl Kind {
@@ -78,6 +111,26 @@ impl Kind {
         }
     }
 
+    /// Whether it is of the DRA API of Kubernetes 1.29.
+    pub(crate) fn is_classic(&self) -> bool {
+        self.version == CLASSIC || *self == CNI_CONFIG
+    }
+
+    /// The kind in that API, where it is another.
+    pub(crate) fn classic(&'static self) -> &'static Self {
+        let classic = [&CLASSIC_CLAIM, &CLASSIC_TEMPLATE];
+        { classic }
+            .into_iter()
+            .find(|one| *one == self)
+            .unwrap_or(self)
+    }
+
+    /// The kind of this name and version that a manifest may hold.
+    pub(crate) fn by_version(name: &str, api_version: &str) -> Option<&'static Self> {
+        { IN_MANIFESTS.iter().copied() }
+            .find(|kind| kind.kind == name && kind.api_version() == api_version)
+    }
+
     /// The kind of this name that a manifest may hold.
     pub(crate) fn by_name(name: &str) -> Option<&'static Self> {
         IN_MANIFESTS.iter().copied().find(|kind| kind.kind == name)
@@ -85,7 +138,9 @@ impl Kind {
 
     /// All of their names, for a message.
     pub(crate) fn names() -> String {
-        let names: Vec<_> = IN_MANIFESTS.iter().map(|kind| kind.kind).collect();
+        let mut names: Vec<_> = IN_MANIFESTS.iter().map(|kind| kind.kind).collect();
+        let mut seen = std::collections::BTreeSet::new();
+        names.retain(|name| seen.insert(*name));
         names.join(", ")
     }
 

@@ -144,6 +144,9 @@ fn known_kind(place: &Place, value: &Value) -> Result<&'static Kind, Problem> {
         )
         .field("kind")
     })?;
+    if let Some(kind) = Kind::by_version(name, api_version) {
+        return Ok(kind);
+    }
     if api_version != kind.api_version() {
         return Err(Problem::new(
             place.clone(),

@@ -31,6 +31,7 @@ files! {
     "dual-stack",
     "crio-hook-output",
     "kubelet-v1beta1",
+    "kubelet-v1alpha3",
     "driver-comes-back",
     "driver-stays-away",
     "driver-restarted",

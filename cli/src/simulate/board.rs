@@ -118,7 +118,11 @@ impl Board {
     }
 
     /// Follows every kind that a run looks at, until the handles are dropped.
-    pub(crate) fn follow(&self, client: &kube::Client) -> Vec<AbortOnDropHandle<()>> {
+    pub(crate) fn follow(
+        &self,
+        client: &kube::Client,
+        classic: bool,
+    ) -> Vec<AbortOnDropHandle<()>> {
         let kinds = [
             &kind::POD,
             &kind::DEPLOYMENT,
@@ -129,6 +133,11 @@ impl Board {
         ];
         kinds
             .into_iter()
+            .filter(|kind| !classic || *kind != &kind::SLICE)
+            .map(|kind| match classic {
+                true => kind.classic(),
+                false => kind,
+            })
             .map(|kind| {
                 let board = self.clone();
                 let objects = Api::all_with(client.clone(), &kind.resource());

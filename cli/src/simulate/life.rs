@@ -94,6 +94,11 @@ pub(super) fn copy(objects: &[&Object], number: Option<u16>) -> Vec<Object> {
             };
             let entries = copy.value.pointer_mut(spec);
             for entry in entries.and_then(Value::as_array_mut).into_iter().flatten() {
+                // Until 1.30 a pod names it there.
+                let entry = match entry.get("source") {
+                    Some(_) => &mut entry["source"],
+                    None => entry,
+                };
                 let name = entry.get("resourceClaimName").and_then(Value::as_str);
                 if let Some(name) = name.filter(|name| claims.contains(name)) {
                     entry["resourceClaimName"] = Value::String(format!("{name}-{number}"));
@@ -231,8 +236,17 @@ fn claims_of<'a>(seen: &'a Seen, pod: &Value, key: &str) -> Vec<&'a str> {
         .collect()
 }
 
-/// Every claim that was attached has got its status.
+/// Every claim that was attached has got its status; in Kubernetes 1.29 none gets any.
 fn told(seen: &Seen, claims: &[&str]) -> bool {
+    let is_classic = |claim: &Value| {
+        claim.get("apiVersion").and_then(Value::as_str) == Some(&*kind::CLASSIC_CLAIM.api_version())
+    };
+    if seen
+        .objects(&kind::CLAIM)
+        .any(|(_, claim)| is_classic(claim))
+    {
+        return true;
+    }
     claims.iter().all(|uid| {
         let ended = |step| {
             seen.flow.iter().any(|event| {

@@ -23,7 +23,7 @@ use super::workdir::{self, WorkDir};
 use super::world::{NODE, Options, World};
 use super::{Args, Flavor, KubeletApi, deployment, end, judge, life, rights};
 use crate::failure::{Failure, tell};
-use crate::manifest::{self, Object};
+use crate::manifest::{self, Object, kind};
 use crate::problem::{Place, Problem, Problems};
 use crate::report::Outcome;
 use crate::scenario::{Action, Scenario};
@@ -35,6 +35,12 @@ use crate::watch;
 const EXAMPLE: (&str, &str) = (
     "examples/pod.yaml",
     include_str!("../../../examples/pod.yaml"),
+);
+
+/// The same for Kubernetes 1.29.
+const CLASSIC_EXAMPLE: (&str, &str) = (
+    "examples/kubernetes-1.29/pod.yaml",
+    include_str!("../../../examples/kubernetes-1.29/pod.yaml"),
 );
 
 /// Devices that a driver publishes by default.
@@ -61,7 +67,11 @@ impl Plan {
             return Ok(Self::Scenario(Box::new(Scenario::find(name)?)));
         }
         let (title, objects) = if args.files.is_empty() {
-            (EXAMPLE.0.to_owned(), manifest::parse(EXAMPLE.0, EXAMPLE.1)?)
+            let (name, text) = match args.kubelet_api {
+                Some(KubeletApi::V1alpha3) => CLASSIC_EXAMPLE,
+                _ => EXAMPLE,
+            };
+            (name.to_owned(), manifest::parse(name, text)?)
         } else {
             let names: Vec<String> = args.files.iter().map(|f| f.display().to_string()).collect();
             (names.join(", "), manifest::load(&args.files)?)
@@ -157,6 +167,13 @@ impl Plan {
                 scenario.driver.clone(),
             ),
         };
+        if let Some(problem) = self
+            .objects()
+            .iter()
+            .find_map(|one| unserved(one, kubelet_api))
+        {
+            return Err(problem.into());
+        }
         Ok(Options {
             lane: Lane {
                 runtime: match found {
@@ -191,6 +208,23 @@ impl Plan {
             },
         })
     }
+}
+
+/// Objects of another Kubernetes than is run.
+fn unserved(object: &Object, kubelet_api: KubeletApi) -> Option<Problem> {
+    let dra = object.kind.group == kind::CLAIM.group || object.kind == &kind::CNI_CONFIG;
+    let classic = kubelet_api == KubeletApi::V1alpha3;
+    (dra && object.kind.is_classic() != classic).then(|| {
+        let mend = match classic {
+            true => {
+                "write it as examples/kubernetes-1.29/pod.yaml does, or leave --kubelet-api out"
+            }
+            false => "run it with --kubelet-api v1alpha3",
+        };
+        let version = object.kind.api_version();
+        let message = format!("`{version}` goes with another Kubernetes than DRA {kubelet_api}");
+        object.problem("apiVersion", message, mend)
+    })
 }
 
 fn scenario_flavor(scenario: &Scenario, wanted: Option<Flavor>) -> Result<Flavor, Problem> {

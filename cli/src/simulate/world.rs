@@ -9,7 +9,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::Status;
 use ndra_core::event::Recorder;
 use ndra_core::gate::{Gate, GateKeeper};
-use ndra_mock_apiserver::{Access, ApiServer, Gates, Rbac};
+use ndra_mock_apiserver::{Access, ApiServer, Gates, Rbac, ResourceApi};
 use ndra_mock_cri::Namespaces;
 use ndra_mock_kubelet::{Kubelet, PluginStatus};
 use serde_json::{Value, json};
@@ -110,6 +110,10 @@ impl World {
             gates: Gates {
                 consumable_capacity: options.consumable_capacity,
             },
+            resource_api: match options.kubelet_api {
+                KubeletApi::V1alpha3 => ResourceApi::V1alpha2,
+                KubeletApi::V1 | KubeletApi::V1beta1 => ResourceApi::V1,
+            },
             ..ndra_mock_apiserver::Config::default()
         })
         .await
@@ -153,7 +157,7 @@ impl World {
             client: &client,
         };
         let multus = NodeMultus::start(&options.lane, &work, cluster, &network).await?;
-        let followers = board.follow(&client);
+        let followers = board.follow(&client, options.kubelet_api == KubeletApi::V1alpha3);
         let mut world = Self {
             options,
             work,
@@ -192,6 +196,12 @@ impl World {
         }))?];
         // As the chart makes them.
         let attributes = format!("device.attributes[\"{DRIVER}\"]");
+        if self.is_classic() {
+            ground.push(object(json!({
+                "apiVersion": "resource.k8s.io/v1alpha2", "kind": "ResourceClass",
+                "metadata": { "name": DRIVER }, "driverName": DRIVER,
+            }))?);
+        }
         for (name, which) in [
             (DRIVER.to_owned(), format!("\"uplink\" in {attributes}")),
             (
@@ -205,7 +215,9 @@ impl World {
                 "spec": { "selectors": [{ "cel": {
                     "expression": format!("device.driver == \"{DRIVER}\" && {which}") } }] },
             });
-            ground.push(object(class)?);
+            if !self.is_classic() {
+                ground.push(object(class)?);
+            }
         }
         let spaces: BTreeSet<&str> = objects
             .iter()
@@ -228,12 +240,19 @@ impl World {
         Ok(())
     }
 
+    /// Whether it is Kubernetes 1.29.
+    fn is_classic(&self) -> bool {
+        self.options.kubelet_api == KubeletApi::V1alpha3
+    }
+
     async fn ready(&mut self) -> Result<(), Failure> {
         let mut plugins = match &self.kubelet {
             Some(kubelet) => kubelet.plugins(),
             None => return Ok(()),
         };
         let (board, limit) = (self.board.clone(), self.options.timeout);
+        // Nothing is published there.
+        let publishes = !self.is_classic();
         let Some(driver) = &mut self.driver else {
             return Ok(());
         };
@@ -244,6 +263,9 @@ impl World {
                     .is_some_and(|plugin| plugin.status == PluginStatus::Connected)
             });
             let connected = tokio::time::timeout(limit, connected).await;
+            if !publishes {
+                return matches!(connected, Ok(Ok(_)));
+            }
             let published = board
                 .until(limit, |seen| seen.objects(&kind::SLICE).next().map(drop))
                 .await;
@@ -328,6 +350,9 @@ impl World {
         }
         // A node's own times are made for minutes; here a wait is a fault that a person
         // looks at.
+        if self.is_classic() && !given("--kubelet-api") {
+            flags.push("--kubelet-api=v1alpha3".into());
+        }
         let times = [
             "--hook-timeout=8s",
             "--hook-kill-after=9s",
@@ -380,6 +405,7 @@ impl World {
                     ndra_mock_kubelet::ApiVersion::V1beta1,
                 ],
                 KubeletApi::V1beta1 => vec![ndra_mock_kubelet::ApiVersion::V1beta1],
+                KubeletApi::V1alpha3 => vec![ndra_mock_kubelet::ApiVersion::V1alpha3],
             },
             timing: ndra_mock_kubelet::Timing {
                 slice_wipe: self.options.slice_wipe,
@@ -423,8 +449,11 @@ impl World {
         self.api.faults()
     }
 
-    fn api(&self, kind: &Kind, namespace: Option<&str>) -> Api<DynamicObject> {
-        let resource = kind.resource();
+    fn api(&self, kind: &'static Kind, namespace: Option<&str>) -> Api<DynamicObject> {
+        let resource = match self.is_classic() {
+            true => kind.classic().resource(),
+            false => kind.resource(),
+        };
         match namespace {
             Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
             None => Api::all_with(self.client.clone(), &resource),
@@ -470,7 +499,12 @@ impl World {
     }
 
     /// Deletes an object; one that is gone is deleted. `force` waits for nobody.
-    pub(crate) async fn delete(&self, kind: &Kind, key: &str, force: bool) -> Result<(), Failure> {
+    pub(crate) async fn delete(
+        &self,
+        kind: &'static Kind,
+        key: &str,
+        force: bool,
+    ) -> Result<(), Failure> {
         let (namespace, name) = match key.split_once('/') {
             Some((namespace, name)) => (Some(namespace), name),
             None => (None, key),

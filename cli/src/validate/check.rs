@@ -1,6 +1,8 @@
 //! What can be known about manifests without a cluster: configurations, and references
 //! between the objects.
 
+mod classic;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use ndra_core::claim::{self, validate_claim, validate_class, validate_template};
@@ -18,6 +20,7 @@ pub(crate) fn check(objects: &[Object], rules: &Rules) -> Vec<Problem> {
     let mut problems = Vec::new();
     for object in objects {
         let found = match object.kind.kind {
+            _ if object.kind.is_classic() => classic::check(object, objects, rules),
             "ResourceClaim" => typed(object, |claim| {
                 validate_claim(claim, &rules.driver, &rules.policy)
             }),
@@ -237,9 +240,11 @@ fn reference<'a>(
     known: &'a Known<'_>,
 ) -> (Option<&'a BTreeSet<&'a str>>, Option<Problem>) {
     let namespace = object.namespace.as_deref().unwrap_or_default();
+    // Until 1.30 a pod names it there.
+    let source = entry.get("source").unwrap_or(entry);
     let (key, name, what, among) = match (
-        text(entry, "resourceClaimName"),
-        text(entry, "resourceClaimTemplateName"),
+        text(source, "resourceClaimName"),
+        text(source, "resourceClaimTemplateName"),
     ) {
         (Some(name), None) => ("resourceClaimName", name, "ResourceClaim", &known.claims),
         (None, Some(name)) => (

@@ -348,8 +348,11 @@ pub(crate) fn classes(all: Vec<Arc<Value>>) -> Classes {
 
 /// Whether a claim that is allocated can be used on a node.
 pub(crate) fn fits(claim: &Value, node: &Value) -> bool {
-    let selector = at(claim, &["status", "allocation", "nodeSelector"]);
-    selector.is_null() || super::nodes::terms_match(selector, node)
+    // Its name in resource.k8s.io/v1, and that in v1alpha2.
+    ["nodeSelector", "availableOnNodes"].iter().all(|field| {
+        let selector = at(claim, &["status", "allocation", field]);
+        selector.is_null() || super::nodes::terms_match(selector, node)
+    })
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ pub(crate) struct Caller {
 impl Caller {
     /// Refuses, as an invalid object, a status that the caller may not write.
     pub(crate) fn may_change(&self, resource: &Resource, old: &Value, new: &Value) -> Result<()> {
-        if !resource.is(&CLAIMS) {
+        if !resource.is(&CLAIMS) || resource.version != CLAIMS.version {
             return Ok(());
         }
         let mut errors = Vec::new();

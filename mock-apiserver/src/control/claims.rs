@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Key, is_done};
+use super::{Key, classic, is_done};
 use crate::error::{ApiError, Result};
 use crate::object::{self, at, list, text};
-use crate::resource::{CLAIMS, PODS};
+use crate::resource::{CLAIMS, CLASSIC_CLAIMS, PODS, Resource};
 use crate::store::{DeleteOptions, Store, Writer};
 
 /// Keeps an allocated claim from going away.
@@ -60,6 +60,23 @@ pub(super) fn user(pod: &Value) -> Value {
     json!({"resource": "pods", "name": object::name(pod), "uid": object::uid(pod)})
 }
 
+/// The kind of a claim: it is stored as it was written, in one of two versions.
+fn resource(claim: &Value) -> &'static Resource {
+    match classic::is(claim) {
+        true => &CLASSIC_CLAIMS,
+        false => &CLAIMS,
+    }
+}
+
+/// Refuses to change a claim that is another of the same name.
+pub(super) fn same(old: &Value, claim: &Value) -> Result<()> {
+    if object::uid(old) == object::uid(claim) {
+        Ok(())
+    } else {
+        Err(ApiError::stale(&CLAIMS, object::name(claim)))
+    }
+}
+
 /// Changes a claim's status, if the claim is still what it was.
 pub(super) fn change_status(
     store: &Store,
@@ -69,14 +86,12 @@ pub(super) fn change_status(
 ) -> Result<Arc<Value>> {
     let writer = Writer::internal_status(manager);
     store.update(
-        &CLAIMS,
+        resource(claim),
         Some(object::namespace(claim)),
         object::name(claim),
         &writer,
         |old| {
-            if object::uid(old) != object::uid(claim) {
-                return Err(ApiError::stale(&CLAIMS, object::name(claim)));
-            }
+            same(old, claim)?;
             let mut new = old.clone();
             change(object::child(&mut new, "status"));
             Ok(new)
@@ -93,14 +108,12 @@ pub(super) fn protect(
 ) -> Result<Arc<Value>> {
     let writer = Writer::internal(manager);
     store.update(
-        &CLAIMS,
+        resource(claim),
         Some(object::namespace(claim)),
         object::name(claim),
         &writer,
         |old| {
-            if object::uid(old) != object::uid(claim) {
-                return Err(ApiError::stale(&CLAIMS, object::name(claim)));
-            }
+            same(old, claim)?;
             let mut finalizers = list(old, &["metadata", "finalizers"]).to_vec();
             finalizers.retain(|finalizer| finalizer != FINALIZER);
             if protect {
@@ -140,6 +153,31 @@ fn release(store: &Store, claim: &Arc<Value>) -> Result<()> {
         .filter(|user| is_using(store, claim, user))
         .cloned()
         .collect();
+    let claim = match classic::is(claim) {
+        true => {
+            let claim = classic::unreserve(store, claim, &valid)?;
+            classic::release(store, &claim)?
+        }
+        false => deallocate(store, claim, &valid)?,
+    };
+    if valid.is_empty() && !object::is_deleting(&claim) && was_made_in_vain(store, &claim) {
+        let options = DeleteOptions {
+            uid: Some(object::uid(&claim).to_owned()),
+            ..DeleteOptions::default()
+        };
+        store.delete(
+            &CLAIMS,
+            Some(object::namespace(&claim)),
+            object::name(&claim),
+            &options,
+        )?;
+    }
+    Ok(())
+}
+
+/// Leaves only those users that are valid, and without any no allocation.
+fn deallocate(store: &Store, claim: &Arc<Value>, valid: &[Value]) -> Result<Arc<Value>> {
+    let users = list(claim, &["status", "reservedFor"]);
     let mut claim = Arc::clone(claim);
     if valid.len() < users.len() {
         claim = change_status(store, &claim, MANAGER, |status| {
@@ -149,7 +187,7 @@ fn release(store: &Store, claim: &Arc<Value>) -> Result<()> {
                     status.shift_remove(field);
                 }
             } else {
-                status.insert("reservedFor".to_owned(), valid.clone().into());
+                status.insert("reservedFor".to_owned(), valid.into());
             }
         })?;
     } else if valid.is_empty()
@@ -167,19 +205,7 @@ fn release(store: &Store, claim: &Arc<Value>) -> Result<()> {
     if valid.is_empty() && unallocated && released && is_protected(&claim) {
         claim = protect(store, &claim, false, MANAGER)?;
     }
-    if valid.is_empty() && !object::is_deleting(&claim) && was_made_in_vain(store, &claim) {
-        let options = DeleteOptions {
-            uid: Some(object::uid(&claim).to_owned()),
-            ..DeleteOptions::default()
-        };
-        store.delete(
-            &CLAIMS,
-            Some(object::namespace(&claim)),
-            object::name(&claim),
-            &options,
-        )?;
-    }
-    Ok(())
+    Ok(claim)
 }
 
 /// Whether the pod behind an entry of `reservedFor` is still there and not done.

@@ -1,6 +1,7 @@
 //! The part of scheduler and controllers: one task that reacts to each change.
 
 mod claims;
+mod classic;
 mod deployments;
 mod garbage;
 mod pods;
@@ -17,7 +18,10 @@ use serde_json::Value;
 pub(crate) use schedule::bind;
 
 use crate::object::{self, text};
-use crate::resource::{CLAIMS, CLASSES, DEPLOYMENTS, NODES, PODS, REPLICA_SETS, SLICES, TEMPLATES};
+use crate::resource::{
+    CLAIMS, CLASSES, CNI_CONFIGS, DEPLOYMENTS, NODES, PODS, REPLICA_SETS, RESOURCE_CLASSES, SLICES,
+    TEMPLATES,
+};
 use crate::store::{Change, Happened, Store};
 
 /// Namespace and name.
@@ -121,7 +125,7 @@ impl Work {
             } else if change.table == TEMPLATES.table {
                 work.pods.extend(pods::waiting_for_template(store, object));
             } else {
-                work.retry |= [&SLICES, &CLASSES]
+                work.retry |= [&SLICES, &CLASSES, &RESOURCE_CLASSES, &CNI_CONFIGS]
                     .into_iter()
                     .any(|resource| resource.table == change.table)
                     || (change.table == NODES.table && node_counts(change));

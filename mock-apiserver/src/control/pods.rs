@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::{Key, is_finished, key};
 use crate::object::{self, list, text};
 use crate::resource::PODS;
+use crate::resource_api::source;
 use crate::selector::Filter;
 use crate::store::Store;
 
@@ -17,7 +18,7 @@ pub(super) fn claim_names(pod: &Value) -> Vec<(&str, Option<String>)> {
         .iter()
         .map(|entry| {
             let name = text(entry, &["name"]);
-            let claim = match text(entry, &["resourceClaimName"]) {
+            let claim = match text(source(entry), &["resourceClaimName"]) {
                 "" => made_claim(pod, name),
                 direct => Some(direct.to_owned()),
             };
@@ -81,9 +82,9 @@ pub(super) fn waiting_for_template(store: &Store, template: &Value) -> Vec<Key> 
     of_namespace(store, object::namespace(template))
         .iter()
         .filter(|pod| {
-            list(pod, &["spec", "resourceClaims"])
-                .iter()
-                .any(|entry| text(entry, &["resourceClaimTemplateName"]) == object::name(template))
+            list(pod, &["spec", "resourceClaims"]).iter().any(|entry| {
+                text(source(entry), &["resourceClaimTemplateName"]) == object::name(template)
+            })
         })
         .map(|pod| key(pod))
         .collect()

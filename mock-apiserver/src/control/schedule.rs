@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Key, claims, pods, report};
+use super::{Key, claims, classic, pods, report};
 use crate::alloc::{self, Inventory, Refusal};
 use crate::error::{ApiError, Result};
 use crate::object::{self, at, list, name, namespace, text};
 use crate::resource::{CLAIMS, CLASSES, NODES, PODS, SLICES};
+use crate::resource_api::source;
 use crate::store::{Part, Store, Writer};
 
 /// The field manager and event source of this scheduler.
@@ -107,6 +108,13 @@ impl World {
             );
             return Err(Stuck::Unschedulable(self.explain(&[why])));
         }
+        // What a controller allocates fits every node.
+        let (classic, open): (Vec<_>, Vec<_>) =
+            open.into_iter().partition(|claim| classic::is(claim));
+        let handles: Result<Vec<_>, _> = { classic.iter() }
+            .map(|claim| classic::handle(store, claim))
+            .collect();
+        let handles = handles.map_err(Stuck::Unschedulable)?;
         let mut reasons = Vec::new();
         let found =
             self.nodes
@@ -133,6 +141,9 @@ impl World {
                 status.insert("allocation".to_owned(), allocation);
                 status.insert("reservedFor".to_owned(), json!([claims::user(pod)]));
             })?;
+        }
+        for (claim, handle) in classic.iter().zip(handles) {
+            classic::allocate(store, claim, handle, name(&node), claims::user(pod))?;
         }
         bind(store, namespace(pod), name(pod), name(&node))?;
         let message = format!(
@@ -203,7 +214,7 @@ fn claims_of(store: &Store, pod: &Value) -> Result<Vec<Arc<Value>>, Stuck> {
     let mut found: Vec<Arc<Value>> = Vec::new();
     for (index, (entry, claim)) in pods::claim_names(pod).into_iter().enumerate() {
         let made = !text(
-            &list(pod, &["spec", "resourceClaims"])[index],
+            source(&list(pod, &["spec", "resourceClaims"])[index]),
             &["resourceClaimTemplateName"],
         )
         .is_empty();

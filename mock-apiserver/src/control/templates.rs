@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use super::{Key, claims, is_done, pods, report};
 use crate::error::Result;
 use crate::object::{self, at, list, text};
-use crate::resource::{CLAIMS, PODS, TEMPLATES};
+use crate::resource::{CLAIMS, CLASSIC_CLAIMS, CLASSIC_TEMPLATES, PODS, TEMPLATES};
+use crate::resource_api::source;
 use crate::selector::Filter;
 use crate::store::{Store, Writer};
 
@@ -58,7 +59,7 @@ pub(super) fn sync(store: &Store, key: &Key) {
 fn make_claims(store: &Store, pod: &Value) -> Result<Vec<(String, String)>, (String, String)> {
     let mut made = Vec::new();
     for entry in list(pod, &["spec", "resourceClaims"]) {
-        let template = text(entry, &["resourceClaimTemplateName"]);
+        let template = text(source(entry), &["resourceClaimTemplateName"]);
         if template.is_empty() {
             continue;
         }
@@ -120,8 +121,13 @@ fn make(store: &Store, pod: &Value, entry: &str, template: &str) -> Result<Arc<V
     });
     let labels = at(&template, &["spec", "metadata", "labels"]).clone();
     object::put(object::metadata(&mut claim), "labels", labels);
+    let version = text(&template, &["apiVersion"]);
+    let resource = match version == CLASSIC_TEMPLATES.api_version() {
+        true => &CLASSIC_CLAIMS,
+        false => &CLAIMS,
+    };
     store
-        .create(&CLAIMS, Some(namespace), claim, &Writer::internal(MANAGER))
+        .create(resource, Some(namespace), claim, &Writer::internal(MANAGER))
         .map_err(|error| format!("create ResourceClaim: {error}"))
 }
 

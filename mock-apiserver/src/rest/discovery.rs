@@ -8,15 +8,13 @@ use serde_json::{Map, Value, json};
 use super::json;
 use crate::error::{ApiError, Result};
 use crate::resource::{ALL, Resource};
-
-/// The version of Kubernetes this server behaves like.
-const MINOR: &str = "34";
+use crate::resource_api::ResourceApi;
 
 /// Answers a path that is not about objects.
-pub(super) fn answer(path: &str) -> Result<Response> {
+pub(super) fn answer(api: ResourceApi, path: &str) -> Result<Response> {
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
     let body = match parts.as_slice() {
-        ["version"] => version(),
+        ["version"] => version(api),
         ["healthz" | "livez" | "readyz", ..] => return Ok(Response::new("ok".into())),
         [""] => {
             json!({"paths": ["/api", "/api/v1", "/apis", "/healthz", "/openapi/v2", "/openapi/v3", "/version"]})
@@ -25,7 +23,7 @@ pub(super) fn answer(path: &str) -> Result<Response> {
             json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []})
         }
         ["apis"] => {
-            let groups: Vec<Value> = groups()
+            let groups: Vec<Value> = groups(api)
                 .into_iter()
                 .filter(|(group, _)| !group.is_empty())
                 .map(group_info)
@@ -33,28 +31,29 @@ pub(super) fn answer(path: &str) -> Result<Response> {
             json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
         }
         ["apis", group] => {
-            let found = groups().into_iter().find(|(other, _)| other == group);
+            let found = groups(api).into_iter().find(|(other, _)| other == group);
             let mut info = group_info(found.ok_or_else(ApiError::no_such_resource)?);
             info["kind"] = "APIGroup".into();
             info["apiVersion"] = "v1".into();
             info
         }
-        ["api", version] => resources("", version)?,
-        ["apis", group, version] => resources(group, version)?,
+        ["api", version] => resources(api, "", version)?,
+        ["apis", group, version] => resources(api, group, version)?,
         ["openapi", "v2"] => return Ok(openapi_v2()),
-        ["openapi", "v3"] => openapi_index(),
-        ["openapi", "v3", "api", version] => openapi("", version)?,
-        ["openapi", "v3", "apis", group, version] => openapi(group, version)?,
+        ["openapi", "v3"] => openapi_index(api),
+        ["openapi", "v3", "api", version] => openapi(api, "", version)?,
+        ["openapi", "v3", "apis", group, version] => openapi(api, group, version)?,
         _ => return Err(ApiError::no_such_resource()),
     };
     Ok(json(StatusCode::OK, &body))
 }
 
-fn version() -> Value {
+fn version(api: ResourceApi) -> Value {
+    let minor = api.minor();
     json!({
         "major": "1",
-        "minor": MINOR,
-        "gitVersion": format!("v1.{MINOR}.0+ndra-mock"),
+        "minor": minor,
+        "gitVersion": format!("v1.{minor}.0+ndra-mock"),
         "gitCommit": "",
         "gitTreeState": "clean",
         "buildDate": "1970-01-01T00:00:00Z",
@@ -65,9 +64,9 @@ fn version() -> Value {
 }
 
 /// The groups with their version, each once.
-fn groups() -> Vec<(&'static str, &'static str)> {
+fn groups(api: ResourceApi) -> Vec<(&'static str, &'static str)> {
     let mut groups = Vec::new();
-    for resource in ALL {
+    for resource in ALL.into_iter().filter(|one| api.serves(one)) {
         if !groups.contains(&(resource.group, resource.version)) {
             groups.push((resource.group, resource.version));
         }
@@ -80,10 +79,10 @@ fn group_info((group, version): (&str, &str)) -> Value {
     json!({"name": group, "versions": [version], "preferredVersion": version})
 }
 
-fn of(group: &str, version: &str) -> Result<Vec<&'static Resource>> {
+fn of(api: ResourceApi, group: &str, version: &str) -> Result<Vec<&'static Resource>> {
     let found: Vec<_> = ALL
         .into_iter()
-        .filter(|r| r.group == group && r.version == version)
+        .filter(|r| r.group == group && r.version == version && api.serves(r))
         .collect();
     if found.is_empty() {
         Err(ApiError::no_such_resource())
@@ -92,9 +91,9 @@ fn of(group: &str, version: &str) -> Result<Vec<&'static Resource>> {
     }
 }
 
-fn resources(group: &str, version: &str) -> Result<Value> {
+fn resources(api: ResourceApi, group: &str, version: &str) -> Result<Value> {
     let mut listed = Vec::new();
-    for resource in of(group, version)? {
+    for resource in of(api, group, version)? {
         let mut info = json!({
             "name": resource.plural,
             "singularName": resource.singular,
@@ -147,8 +146,8 @@ fn openapi_v2() -> Response {
     response
 }
 
-fn openapi_index() -> Value {
-    let paths: Map<String, Value> = groups()
+fn openapi_index(api: ResourceApi) -> Value {
+    let paths: Map<String, Value> = groups(api)
         .into_iter()
         .map(|(group, version)| {
             let root = root(group, version);
@@ -160,14 +159,14 @@ fn openapi_index() -> Value {
 }
 
 /// The little that kubectl reads: that a PATCH takes `fieldValidation`, so the server validates.
-fn openapi(group: &str, version: &str) -> Result<Value> {
+fn openapi(api: ResourceApi, group: &str, version: &str) -> Result<Value> {
     let parameters = json!([
         {"name": "dryRun", "in": "query", "schema": {"type": "string"}},
         {"name": "fieldManager", "in": "query", "schema": {"type": "string"}},
         {"name": "fieldValidation", "in": "query", "schema": {"type": "string"}},
         {"name": "force", "in": "query", "schema": {"type": "boolean"}},
     ]);
-    let paths: Map<String, Value> = of(group, version)?
+    let paths: Map<String, Value> = of(api, group, version)?
         .into_iter()
         .map(|resource| {
             let scope = if resource.namespaced {
@@ -192,7 +191,7 @@ fn openapi(group: &str, version: &str) -> Result<Value> {
         .collect();
     Ok(json!({
         "openapi": "3.0.0",
-        "info": {"title": "Kubernetes", "version": format!("v1.{MINOR}.0")},
+        "info": {"title": "Kubernetes", "version": format!("v1.{}.0", api.minor())},
         "paths": paths,
         "components": {"schemas": {}},
     }))

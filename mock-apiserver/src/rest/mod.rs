@@ -25,6 +25,7 @@ use crate::authorize::{Ask, Caller, Rbac};
 use crate::error::{ApiError, Result};
 use crate::faults::Faults;
 use crate::requests::{RequestLog, RequestRecord};
+use crate::resource_api::ResourceApi;
 use crate::store::Store;
 use path::{Target, parse};
 use query::Query;
@@ -33,6 +34,7 @@ use query::Query;
 #[derive(Debug, Clone)]
 pub(crate) struct Shared {
     pub(crate) store: Arc<Store>,
+    pub(crate) resource_api: ResourceApi,
     pub(crate) faults: Faults,
     pub(crate) requests: RequestLog,
     pub(crate) rbac: Rbac,
@@ -60,7 +62,12 @@ async fn answer(shared: &Shared, request: Request) -> Result<Response> {
     }
     let path = parts.uri.path();
     let query = Query::parse(parts.uri.query().unwrap_or_default());
+    let api = shared.resource_api;
     let target = match parse(path) {
+        Target::Objects(target) if !api.serves(target.resource) => Target::Other(path),
+        target => target,
+    };
+    let target = match target {
         Target::Other(review::PATH) if parts.method == Method::POST => {
             shared.faults.strike("create", path).await?;
             let body = body::read(body).await?;
@@ -69,7 +76,7 @@ async fn answer(shared: &Shared, request: Request) -> Result<Response> {
         Target::Other(plain) => {
             shared.faults.strike("get", path).await?;
             return if parts.method == Method::GET {
-                discovery::answer(plain)
+                discovery::answer(api, plain)
             } else {
                 Err(ApiError::method_not_allowed())
             };

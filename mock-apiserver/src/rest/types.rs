@@ -10,6 +10,8 @@ use crate::error::{ApiError, Result};
 use crate::object;
 use crate::resource::Resource;
 
+mod classic;
+
 /// Refuses an object that a typed server could not decode. Unknown fields are kept.
 pub(super) fn check(resource: &Resource, value: &Value) -> Result<()> {
     let checked = match (resource.group, resource.kind) {
@@ -20,12 +22,19 @@ pub(super) fn check(resource: &Resource, value: &Value) -> Result<()> {
         ("apps", "Deployment") => try_as::<apps::Deployment>(resource, value),
         ("apps", "ReplicaSet") => try_as::<apps::ReplicaSet>(resource, value),
         ("events.k8s.io", "Event") => try_as::<events::Event>(resource, value),
+        ("resource.k8s.io", kind) if resource.version == "v1alpha2" => match kind {
+            "ResourceClaim" => try_as::<classic::Claim>(resource, value),
+            "ResourceClaimTemplate" => try_as::<classic::Template>(resource, value),
+            _ => try_as::<classic::Class>(resource, value),
+        },
         ("resource.k8s.io", "ResourceClaim") => try_as::<dra::ResourceClaim>(resource, value),
         ("resource.k8s.io", "ResourceClaimTemplate") => {
             try_as::<dra::ResourceClaimTemplate>(resource, value)
         }
         ("resource.k8s.io", "ResourceSlice") => try_as::<dra::ResourceSlice>(resource, value),
         ("resource.k8s.io", "DeviceClass") => try_as::<dra::DeviceClass>(resource, value),
+        // What a custom kind holds is its program's to check.
+        ("dra.networking", _) => Ok(()),
         _ => match object::at(value, &["spec", "config"]) {
             Value::Null | Value::String(_) => Ok(()),
             _ => Err("spec.config must be of type string".to_owned()),

@@ -18,6 +18,7 @@ use crate::error::{ApiError, Result};
 use crate::gates::Gates;
 use crate::object;
 use crate::resource::{NAMESPACES, Resource, TABLES};
+use crate::resource_api::ResourceApi;
 use crate::selector::Filter;
 use log::Log;
 
@@ -38,23 +39,25 @@ struct Inner {
     tables: Vec<BTreeMap<Key, Arc<Value>>>,
     log: Log,
     gates: Gates,
+    resource_api: ResourceApi,
 }
 
 impl Store {
     /// A store with every feature that the server has.
     #[cfg(test)]
     pub(crate) fn new(history: usize) -> Store {
-        Store::with(history, Gates::default())
+        Store::with(history, Gates::default(), ResourceApi::default())
     }
 
     /// A store with the namespaces every cluster has, which keeps `history` changes.
-    pub(crate) fn with(history: usize, gates: Gates) -> Store {
+    pub(crate) fn with(history: usize, gates: Gates, resource_api: ResourceApi) -> Store {
         let store = Store {
             inner: Mutex::new(Inner {
                 revision: 1,
                 tables: vec![BTreeMap::new(); TABLES],
                 log: Log::new(history),
                 gates,
+                resource_api,
             }),
             latest: watch::Sender::new(1),
         };

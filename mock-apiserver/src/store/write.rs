@@ -207,6 +207,7 @@ impl Inner {
         self.generate_name(resource, object)?;
         defaults::created(resource, object);
         self.gates.drop_disabled(resource, None, object);
+        self.resource_api.drop_unknown(resource, object);
         Ok(())
     }
 
@@ -278,6 +279,7 @@ impl Inner {
         latest: &watch::Sender<u64>,
     ) -> Result<Arc<Value>> {
         self.gates.drop_disabled(resource, Some(old), &mut new);
+        self.resource_api.drop_unknown(resource, &mut new);
         match writer.part {
             Part::Main => validate::updated(resource, old, &new)?,
             Part::Status => validate::status_updated(resource, old, &new)?,

@@ -18,6 +18,12 @@ const PARAMETERS_BYTES: usize = 10 * 1024;
 
 /// Checks a template: the metadata its claims get, and their spec.
 pub(super) fn template(errors: &mut Errors, new: &Value) {
+    template_metadata(errors, new);
+    spec(errors, "spec.spec", at(new, &["spec", "spec"]));
+}
+
+/// Checks the metadata that a template gives its claims.
+pub(super) fn template_metadata(errors: &mut Errors, new: &Value) {
     for field in ["name", "generateName", "namespace", "uid"] {
         if !text(new, &["spec", "metadata", field]).is_empty() {
             let words = "metadata of a claim template may only have labels and annotations";
@@ -27,7 +33,6 @@ pub(super) fn template(errors: &mut Errors, new: &Value) {
             ));
         }
     }
-    spec(errors, "spec.spec", at(new, &["spec", "spec"]));
 }
 
 /// Checks the spec of a claim at `path`.

@@ -3,6 +3,7 @@
 mod claim;
 mod claim_status;
 mod class;
+mod classic;
 mod conditions;
 mod meta;
 mod names;
@@ -197,7 +198,13 @@ fn quoted(value: &Value, field: &str) -> Option<String> {
 pub(crate) fn created(resource: &Resource, new: &Value) -> Result<()> {
     let mut errors = Errors::new();
     meta::created(&mut errors, resource, new);
-    if resource.is(&CLAIMS) {
+    if classic::is(resource) {
+        match resource.kind {
+            "ResourceClaim" => classic::claim(&mut errors, "spec", object::at(new, &["spec"])),
+            "ResourceClaimTemplate" => classic::template(&mut errors, new),
+            _ => classic::class(&mut errors, new),
+        }
+    } else if resource.is(&CLAIMS) {
         claim::spec(&mut errors, "spec", object::at(new, &["spec"]));
     } else if resource.is(&TEMPLATES) {
         claim::template(&mut errors, new);
@@ -232,6 +239,8 @@ pub(crate) fn updated(resource: &Resource, old: &Value, new: &Value) -> Result<(
         );
     } else if resource.is(&CLASSES) {
         class::spec(&mut errors, object::at(new, &["spec"]));
+    } else if classic::is(resource) {
+        classic::class(&mut errors, new);
     } else if resource.is(&PODS) {
         pod::updated(&mut errors, old, new);
     } else if resource.is(&DEPLOYMENTS) || resource.is(&REPLICA_SETS) {
@@ -243,7 +252,9 @@ pub(crate) fn updated(resource: &Resource, old: &Value, new: &Value) -> Result<(
 /// Checks a change through the `/status` subresource.
 pub(crate) fn status_updated(resource: &Resource, old: &Value, new: &Value) -> Result<()> {
     let mut errors = Errors::new();
-    if resource.is(&CLAIMS) {
+    if classic::is(resource) {
+        classic::status(&mut errors, old, new);
+    } else if resource.is(&CLAIMS) {
         claim_status::updated(&mut errors, old, new);
     }
     finish(resource, new, errors)

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::{Errors, FieldError, names, quoted, set};
 use crate::object::{at, list, text};
+use crate::resource_api::source;
 
 pub(super) fn spec(errors: &mut Errors, new: &Value) {
     template(errors, "spec", at(new, &["spec"]));
@@ -20,6 +21,11 @@ pub(super) fn template(errors: &mut Errors, root: &str, spec: &Value) {
         |claim| quoted(claim, "name"),
         |errors, path, claim| {
             names::label(errors, &format!("{path}.name"), text(claim, &["name"]));
+            let is_classic = claim.get("source").is_some();
+            let (path, claim) = match is_classic {
+                true => (&*format!("{path}.source"), source(claim)),
+                false => (path, claim),
+            };
             let direct = text(claim, &["resourceClaimName"]);
             let template = text(claim, &["resourceClaimTemplateName"]);
             match (direct.is_empty(), template.is_empty()) {
@@ -30,7 +36,10 @@ pub(super) fn template(errors: &mut Errors, root: &str, spec: &Value) {
                 (true, true) => {
                     let words =
                         "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`";
-                    errors.push(FieldError::required(path, words));
+                    errors.push(match is_classic {
+                        true => FieldError::invalid(path, claim, words),
+                        false => FieldError::required(path, words),
+                    });
                 }
                 (false, true) => {
                     names::subdomain(errors, &format!("{path}.resourceClaimName"), direct)

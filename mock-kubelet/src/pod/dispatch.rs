@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
+use kube::api::{ApiResource, DynamicObject};
 use kube::runtime::{WatchStreamExt, watcher};
+use serde_json::Value;
 use tokio::sync::{Notify, watch};
 
 use super::relist::relist;
@@ -131,9 +133,11 @@ pub(crate) fn run(node: &Arc<Node>) {
 }
 
 async fn watch_pods(node: &Arc<Node>, workers: &Workers) {
-    let pods = kube::Api::<Pod>::all(node.client.clone());
+    let pods =
+        kube::Api::<DynamicObject>::all_with(node.client.clone(), &ApiResource::erase::<Pod>(&()));
     let mine = watcher::Config::default().fields(&format!("spec.nodeName={}", node.name));
-    let mut events = pin!(watcher(pods, mine).backoff(Doubling::api(&node.timing)));
+    let pods = watcher(pods, mine).backoff(Doubling::api(&node.timing));
+    let mut events = pin!(pods.map(|event| typed(event?)));
     let mut listed = BTreeSet::new();
     let mut orphans_sought = false;
     while let Some(event) = events.next().await {
@@ -160,6 +164,35 @@ async fn watch_pods(node: &Arc<Node>, workers: &Workers) {
             Err(error) => tracing::debug!(%error, "watching pods failed, retrying"),
         }
     }
+}
+
+/// The event with its pod as today's API has it: until 1.30 a pod named its claims under
+/// `source`.
+fn typed(event: watcher::Event<DynamicObject>) -> watcher::Result<watcher::Event<Pod>> {
+    let pod = |mut object: DynamicObject| {
+        let entries = object.data.pointer_mut("/spec/resourceClaims");
+        for entry in entries
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_object_mut)
+        {
+            if let Some(Value::Object(source)) = entry.remove("source") {
+                entry.extend(source);
+            }
+        }
+        object.try_parse().map_err(|error| {
+            let error = serde::de::Error::custom(error);
+            watcher::Error::WatchFailed(kube::Error::SerdeError(error))
+        })
+    };
+    Ok(match event {
+        watcher::Event::Apply(object) => watcher::Event::Apply(pod(object)?),
+        watcher::Event::Delete(object) => watcher::Event::Delete(pod(object)?),
+        watcher::Event::InitApply(object) => watcher::Event::InitApply(pod(object)?),
+        watcher::Event::Init => watcher::Event::Init,
+        watcher::Event::InitDone => watcher::Event::InitDone,
+    })
 }
 
 /// Tears down pods that ended while no kubelet was there to see it.
