@@ -267,7 +267,7 @@ fn scenarios() {
     insta::assert_snapshot!(said("name: a\ntitle: b\nactions: [{wait: {pod: web, redy: true}}]\n"), @"
     × s.yaml:3: unknown field `redy`, expected one of pod, phase, gone,
     │ scheduled, ready, waiting, restarts, event, step, cameTo, times,
-    │ republished, slices, health, devices, orphans
+    │ republished, slices, health, resourceHealth, devices, orphans
     help: correct the YAML (or JSON) there
     ");
     insta::assert_snapshot!(said("name: a\ntitle: b\nactions: [{apply: [web]}]\n"), @r"

@@ -65,7 +65,7 @@ fn kinds_and_versions_are_checked() {
     ");
     insta::assert_snapshot!(words("apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: a}"), @"
     a.yaml:1: kind: `StatefulSet` is no kind that ndra knows
-      → it knows Pod, Deployment, Node, Namespace, ResourceClaim, ResourceClaimTemplate, DeviceClass, NetworkAttachmentDefinition; put other workloads into Pods
+      → it knows Pod, Deployment, Node, Namespace, ResourceClaim, ResourceClaimTemplate, DeviceClass, NetworkAttachmentDefinition, ResourceClass, CNIConfig; put other workloads into Pods
     ");
     insta::assert_snapshot!(
         words("apiVersion: resource.k8s.io/v1alpha3\nkind: ResourceClaim\nmetadata: {name: a}"), @r"
