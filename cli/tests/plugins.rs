@@ -46,11 +46,16 @@ spec:
 
 /// Runs one pod; its page, and whether it went well.
 fn run(plugins: &Path, config: &str) -> (bool, String) {
+    run_on(plugins, &manifest(config), &[])
+}
+
+fn run_on(plugins: &Path, manifest: &str, options: &[&str]) -> (bool, String) {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("pod.yaml");
-    std::fs::write(&file, manifest(config)).unwrap();
+    std::fs::write(&file, manifest).unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_ndra"))
         .args(["simulate", "--cni", "exec", "--timeout", "60s"])
+        .args(options)
         .arg(file)
         .env("LC_ALL", "C.UTF-8")
         .env("CNI_PATH", plugins)
@@ -75,7 +80,10 @@ fn attaches(wanted: &[&str], config: &str, address: &str) {
     let Some(plugins) = plugins(wanted) else {
         return;
     };
-    let (ok, page) = run(&plugins, config);
+    has(run(&plugins, config), address);
+}
+
+fn has((ok, page): (bool, String), address: &str) {
     assert!(ok, "{page}");
     let inside = format!("  {address}\nas read inside the pods' network namespaces");
     assert!(page.contains(&inside), "{page}");
@@ -134,10 +142,21 @@ fn ptp() {
 /// The node's own link goes into the pod, and comes back under its name.
 #[test]
 fn host_device() {
+    let Some(plugins) = plugins(&["host-device", "static"]) else {
+        return;
+    };
     let config = format!(
-        "{{cniVersion: 1.0.0, name: net, type: host-device, device: eth0p, ipam: {STATIC}}}"
+        "{{cniVersion: 1.0.0, name: net, type: host-device, device: eth1, ipam: {STATIC}}}"
     );
-    attaches(&["host-device", "static"], &config, "10.31.0.5/24");
+    // The class of whole interfaces.
+    let manifest = manifest(&config).replace(
+        "deviceClassName: dra.networking",
+        "deviceClassName: nic.dra.networking",
+    );
+    has(
+        run_on(&plugins, &manifest, &["--interface", "eth1"]),
+        "10.31.0.5/24",
+    );
 }
 
 #[test]
