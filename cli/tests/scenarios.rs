@@ -55,9 +55,11 @@ scenarios! {
     dual_stack: containerd, crio;
     crio_hook_output: crio;
     kubelet_v1beta1: containerd, crio;
+    kubelet_v1alpha3: containerd, crio;
     driver_comes_back: containerd, crio;
     driver_stays_away: containerd, crio;
     driver_restarted: containerd, crio;
+    driver_rolled: containerd, crio;
     driver_killed: containerd, crio;
     kubelet_restarted: containerd, crio;
     slots_changed: containerd, crio;
