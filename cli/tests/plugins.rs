@@ -148,13 +148,20 @@ fn host_device() {
     let config = format!(
         "{{cniVersion: 1.0.0, name: net, type: host-device, device: eth1, ipam: {STATIC}}}"
     );
-    // The class of whole interfaces.
-    let manifest = manifest(&config).replace(
-        "deviceClassName: dra.networking",
-        "deviceClassName: nic.dra.networking",
-    );
+    let manifest =
+        manifest(&config).replace("deviceClassName: dra.networking", "deviceClassName: nic");
+    let class = r#"apiVersion: resource.k8s.io/v1
+kind: DeviceClass
+metadata: {name: nic}
+spec: {selectors: [{cel: {expression: 'device.attributes["dra.networking"].name == "eth1"'}}]}
+---
+"#;
     has(
-        run_on(&plugins, &manifest, &["--interface", "eth1"]),
+        run_on(
+            &plugins,
+            &format!("{class}{manifest}"),
+            &["--interface", "eth1"],
+        ),
         "10.31.0.5/24",
     );
 }

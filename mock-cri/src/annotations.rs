@@ -185,6 +185,7 @@ pub(crate) fn crio_container(container: &CrioContainer<'_>) -> BTreeMap<String, 
     );
     set("MountPoint", &container.rootfs.display().to_string());
     set("Name", container.name);
+    set("PlatformRuntimePath", "");
     set(
         "ResolvPath",
         &format!("{}/resolv.conf", container.directory.display()),

@@ -70,7 +70,10 @@ pub(crate) fn sandbox(from: ForSandbox<'_>) -> serde_json::Result<Spec> {
         namespaces.push(json!({ "type": "pid" }));
     }
     if modes.ipc() != NamespaceMode::Node {
-        namespaces.push(json!({ "type": "ipc" }));
+        namespaces.push(match (flavor, netns) {
+            (Flavor::Crio, Some(path)) => json!({ "type": "ipc", "path": pinned(path, "ipcns") }),
+            _ => json!({ "type": "ipc" }),
+        });
     }
     if flavor == Flavor::Containerd && netns.is_some() {
         namespaces.push(json!({ "type": "uts" }));

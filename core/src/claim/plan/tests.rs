@@ -90,6 +90,7 @@ fn the_claim_over_the_class_key_by_key_and_defaults_elsewhere() {
             {
                 "device": {"pool": "node-1", "device": "slot-4"},
                 "request": "net",
+                "subrequest": "fast",
                 "if_name": "fast0",
                 "network": {
                     "cniVersion": "1.0.0",
