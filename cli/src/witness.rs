@@ -12,11 +12,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 /// The longest OCI state that is handed on, in bytes; the driver takes no longer one.
 const MAX_STATE: u64 = 1024 * 1024 + 1;
+
+/// How long the simulation may take to note how the hook ended.
+const NOTED: Duration = Duration::from_secs(2);
 
 /// Who is told, and what the hook is run with.
 #[derive(Debug, clap::Args)]
@@ -83,7 +87,12 @@ pub(crate) fn run(args: Args) -> ExitCode {
         exit_code: u8::from(!good),
         stderr: String::from_utf8_lossy(&stderr).into_owned(),
     };
-    let _ = line(&mut told, &ends);
+    if line(&mut told, &ends).is_ok() {
+        // Until the simulation has noted it: the runtime goes on when this process ends, and
+        // what it does then must be told of after it.
+        let _ = told.set_read_timeout(Some(NOTED));
+        let _ = told.read(&mut [0]);
+    }
     ExitCode::from(ends.exit_code)
 }
 
