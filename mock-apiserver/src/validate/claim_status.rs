@@ -20,16 +20,13 @@ const IPS: usize = 16;
 const INTERFACE_NAME_BYTES: usize = 256;
 const HARDWARE_ADDRESS_BYTES: usize = 128;
 
-/// Checks the new status of a claim against the old one.
-pub(super) fn updated(errors: &mut Errors, old: &Value, new: &Value) {
-    let known = RequestNames::of(at(new, &["spec", "devices"]));
-    let status = at(new, &["status"]);
-    let reserved = list(status, &["reservedFor"]);
+/// Checks who may use a claim, at most `limit`: only that differs between versions of the API.
+pub(super) fn reserved_for(errors: &mut Errors, reserved: &[Value], limit: usize) {
     set(
         errors,
         "status.reservedFor",
         reserved,
-        Some(RESERVED_FOR),
+        Some(limit),
         |consumer| quoted(consumer, "uid"),
         |errors, path, consumer| {
             for field in ["resource", "name", "uid"] {
@@ -39,6 +36,14 @@ pub(super) fn updated(errors: &mut Errors, old: &Value, new: &Value) {
             }
         },
     );
+}
+
+/// Checks the new status of a claim against the old one.
+pub(super) fn updated(errors: &mut Errors, old: &Value, new: &Value) {
+    let known = RequestNames::of(at(new, &["spec", "devices"]));
+    let status = at(new, &["status"]);
+    let reserved = list(status, &["reservedFor"]);
+    reserved_for(errors, reserved, RESERVED_FOR);
 
     let allocation = at(status, &["allocation"]);
     let allocated: BTreeSet<String> = list(allocation, &["devices", "results"])

@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use super::claim::template_metadata;
-use super::{Errors, FieldError, immutable, names, quoted, set};
+use super::claim_status::reserved_for;
+use super::{Errors, FieldError, immutable, names, set};
 use crate::object::{at, is_deleting, list, text};
 use crate::resource::{CLASSIC_CLAIMS, Resource};
 
@@ -93,20 +94,7 @@ pub(super) fn status(errors: &mut Errors, old: &Value, new: &Value) {
         let words = "must be specified when `allocation` is set";
         errors.push(FieldError::required("status.driverName", words));
     }
-    set(
-        errors,
-        "status.reservedFor",
-        reserved,
-        Some(RESERVED_FOR),
-        |consumer| quoted(consumer, "uid"),
-        |errors, path, consumer| {
-            for field in ["resource", "name", "uid"] {
-                if text(consumer, &[field]).is_empty() {
-                    errors.push(FieldError::required(&format!("{path}.{field}"), ""));
-                }
-            }
-        },
-    );
+    reserved_for(errors, reserved, RESERVED_FOR);
     set(
         errors,
         "status.allocation.resourceHandles",
