@@ -2,12 +2,13 @@
 
 mod out;
 mod read;
+mod remarks;
 mod text;
 mod unseen;
 mod until;
 
 use std::borrow::Cow;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use crate::problem::{Place, Problem};
 use crate::report::Look;
 use crate::signals;
 use out::{Gone, Out};
+use remarks::{Remarks, remark};
 use text::Lines;
 use until::{Claims, Until};
 
@@ -139,6 +141,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode, Failure> {
         attached: args.attached,
         follow: args.follow,
         unreadable: 0,
+        remarks: Remarks::default(),
         failed: None,
     };
     let mut feed = Feed::open(source.clone(), options);
@@ -174,6 +177,7 @@ struct Printer {
     attached: bool,
     follow: bool,
     unreadable: u64,
+    remarks: Remarks,
     failed: Option<String>,
 }
 
@@ -209,7 +213,7 @@ impl Printer {
                 Update::Lost {
                     reason, retry_in, ..
                 } => {
-                    self.remark(&format!(
+                    remark(&format!(
                         "{reason}; tried again in {} s",
                         retry_in.as_secs_f32()
                     ));
@@ -217,21 +221,21 @@ impl Printer {
                 }
                 Update::Failed { reason, .. } => {
                     if let Some(earlier) = self.failed.replace(reason) {
-                        self.remark(&earlier);
+                        remark(&earlier);
                     }
                     Ok(None)
                 }
                 Update::Garbage { count, sample, .. } => {
-                    let lines = if count == 1 { "line is" } else { "lines are" };
-                    self.remark(&format!("{count} {lines} no event: {sample}"));
+                    self.remarks.garbage(count, sample);
                     Ok(None)
                 }
                 // In one that grows, the line is under way.
                 Update::Tail { broken: true, .. } if !self.follow => {
-                    self.remark("the last line is cut, and was left out");
+                    remark("the last line is cut, and was left out");
                     Ok(None)
                 }
                 Update::Tail { .. }
+                | Update::Reading { .. }
                 | Update::Connecting { .. }
                 | Update::Connected { .. }
                 | Update::Ended { .. } => Ok(None),
@@ -246,14 +250,8 @@ impl Printer {
 
     /// Prints a chunk, up to the event that meets a condition.
     async fn chunk(&mut self, chunk: &Chunk) -> Result<Option<usize>, Gone> {
-        if chunk.dropped > 0 && self.text.is_some() {
-            let of = chunk.node.as_deref().map(|node| format!(" of {node}"));
-            let s = if chunk.dropped == 1 { " was" } else { "s were" };
-            self.remark(&format!(
-                "{} event{s} lost{}",
-                chunk.dropped,
-                of.unwrap_or_default()
-            ));
+        if chunk.dropped() > 0 && self.text.is_some() {
+            self.remarks.lost(chunk.dropped(), chunk.node.as_deref());
         }
         if self.text.is_none() && self.until.is_empty() {
             let text = self.shown(chunk.text()).into_owned();
@@ -301,15 +299,11 @@ impl Printer {
     }
 
     /// Says something on standard error.
-    fn remark(&self, text: &str) {
-        // With standard error closed nobody is left to tell.
-        let _ = writeln!(std::io::stderr(), "ndra events: {text}");
-    }
-
-    async fn end(self, end: End, args: &Args, source: &Source) -> Result<ExitCode, Failure> {
+    async fn end(mut self, end: End, args: &Args, source: &Source) -> Result<ExitCode, Failure> {
+        self.remarks.end();
         if self.unreadable > 0 && !matches!(end, End::Gone) {
             let s = if self.unreadable == 1 { "" } else { "s" };
-            self.remark(&format!(
+            remark(&format!(
                 "{} event{s} could not be read: their steps or their form are not known here",
                 self.unreadable
             ));
@@ -347,7 +341,7 @@ impl Printer {
                 "`ndra events --help` says what each condition means".into(),
             )),
             End::Lost(reason) if self.attached => {
-                self.remark(&reason);
+                remark(&reason);
                 return Ok(ExitCode::FAILURE);
             }
             End::Lost(reason) if matches!(source, Source::File(_)) => {

@@ -424,3 +424,28 @@ fn an_event_of_an_actor_that_is_not_known_is_shown() {
     ndra events: the last line is cut, and was left out
     ");
 }
+
+/// Each event of a stream may say that others were lost before it: that is not a remark each.
+#[test]
+fn losses_are_told_together() {
+    let dir = dir();
+    let path = recording(dir.path());
+    let text = fs::read_to_string(&path).unwrap();
+    let text = text.replace(",\"elapsed_us\"", ",\"dropped\":2,\"elapsed_us\"");
+    fs::write(&path, &text).unwrap();
+    let events = text.matches("\"dropped\":2").count();
+    assert!(events > 5, "{events}");
+    let output = ndra(&[path.to_str().unwrap()]).output().unwrap();
+    let remarks = String::from_utf8(output.stderr).unwrap();
+    let numbers: Vec<usize> = remarks
+        .lines()
+        .map(|line| line.split(' ').nth(2).unwrap().parse().unwrap())
+        .collect();
+    assert_eq!(numbers.iter().sum::<usize>(), 2 * events, "{remarks}");
+    assert!(numbers.len() < 5, "{remarks}");
+    assert!(
+        remarks.starts_with("ndra events: 2 events were lost\n"),
+        "{remarks}"
+    );
+    assert!(remarks.ends_with(" more events were lost\n"), "{remarks}");
+}

@@ -3,10 +3,10 @@
 mod batch;
 mod line;
 mod lines;
-mod loader;
 mod stamp;
 
 pub use batch::{Batch, Entry, Oddities, Oddity, Slice, Summary};
+pub(crate) use line::Line;
+pub use line::LineKind;
 pub use lines::{Lines, MAX_LINE};
-pub use loader::{Loaded, Loader};
 pub use stamp::nanoseconds;

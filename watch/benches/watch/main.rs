@@ -13,8 +13,9 @@ use std::hint::black_box;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use ndra_watch::recording::{Batch, Lines, Loaded, Loader};
+use ndra_watch::recording::{Batch, Lines};
 use ndra_watch::sample::Sample;
+use ndra_watch::source::{Feed, Options, Source, Update};
 use ndra_watch::state::{Connection, Screen};
 use ndra_watch::view::{self, Colors, Theme};
 use ndra_watch::{Action, Model, Settings};
@@ -249,19 +250,28 @@ fn with_recording(path: &std::path::Path, verdicts: &mut Verdicts) -> Result<(),
         ..Settings::default()
     });
     let source = model.add_source("bench", "");
-    let loader = Loader::start(File::open(path)?)?;
+    // Lines are parsed on the runtime's thread, and taken in on this one.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
+    let mut feed =
+        runtime.block_on(async { Feed::open(Source::File(path.to_owned()), Options::default()) });
     let (mut first, mut slowest, mut drawn) = (None, Duration::ZERO, begin);
-    while let Some(loaded) = loader.next(Duration::from_secs(60)) {
-        let Loaded::Batch { batch, read } = loaded else {
-            break;
-        };
+    while let Some(update) = runtime.block_on(feed.next()) {
         let took = Instant::now();
-        model.ingest(source, &batch);
-        if let Some(source) = model.source_mut(source) {
-            source.connection = Connection::Loading {
-                read,
-                of: Some(bytes),
-            };
+        match update {
+            Update::Events(chunk) => model.ingest(source, chunk.batch()),
+            Update::Reading { read, of, .. } => {
+                if let Some(source) = model.source_mut(source) {
+                    source.connection = Connection::Loading { read, of: Some(of) };
+                }
+            }
+            Update::Ended { .. } => break,
+            Update::Failed { reason, .. } | Update::Lost { reason, .. } => {
+                return Err(reason.into());
+            }
+            _ => {}
         }
         if first.is_none() || drawn.elapsed() > Duration::from_millis(100) {
             model.tick(0);

@@ -8,11 +8,22 @@ use crate::text;
 /// A range of a [`Batch`]'s text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Slice {
-    pub(crate) start: u32,
-    pub(crate) len: u32,
+    start: u32,
+    len: u32,
 }
 
+/// Of a [`Slice`]'s start: it lies in what the batch wrote out, not in its lines.
+const EXTRA: u32 = 1 << 31;
+
 impl Slice {
+    /// A range of the lines; an empty one when it lies beyond 2 GiB.
+    pub(super) fn of_text(start: usize, len: usize) -> Self {
+        match (u32::try_from(start), u32::try_from(len)) {
+            (Ok(start), Ok(len)) if start < EXTRA => Self { start, len },
+            _ => Self::default(),
+        }
+    }
+
     /// Is there nothing in it?
     pub fn is_empty(self) -> bool {
         self.len == 0
@@ -58,11 +69,11 @@ pub struct Entry {
 }
 
 /// Events in the order in which they came, with what was wrong between them.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Batch {
     /// The lines as they came. Fields without escapes are ranges of it.
     pub(crate) text: Vec<u8>,
-    /// Fields that had escapes, written out. Ranges beyond `text` lie here.
+    /// Fields that had escapes, written out.
     pub(crate) extra: Vec<u8>,
     /// The events.
     pub entries: Vec<Entry>,
@@ -127,12 +138,14 @@ impl Batch {
 
     /// The bytes of a field.
     pub fn bytes(&self, slice: Slice) -> &[u8] {
-        let (start, len) = (slice.start as usize, slice.len as usize);
-        let (from, start) = match start.checked_sub(self.text.len()) {
-            Some(beyond) => (&self.extra, beyond),
-            None => (&self.text, start),
+        let from = if slice.start < EXTRA {
+            &self.text
+        } else {
+            &self.extra
         };
-        from.get(start..start + len).unwrap_or_default()
+        let start = (slice.start & !EXTRA) as usize;
+        from.get(start..start + slice.len as usize)
+            .unwrap_or_default()
     }
 
     /// Copies `text` beside the lines.
@@ -140,11 +153,11 @@ impl Batch {
         if text.is_empty() {
             return Slice::default();
         }
-        let start = self.text.len() + self.extra.len();
+        let slice = Slice::of_text(self.extra.len(), text.len());
         self.extra.extend_from_slice(text.as_bytes());
-        match (u32::try_from(start), u32::try_from(text.len())) {
-            (Ok(start), Ok(len)) => Slice { start, len },
-            _ => Slice::default(),
+        Slice {
+            start: slice.start | EXTRA,
+            ..slice
         }
     }
 }

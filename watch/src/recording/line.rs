@@ -1,4 +1,4 @@
-//! One line, borrowed: parsed without copying, its payload left as it is.
+//! One line, borrowed: parsed once and without copying, its payload left as it is.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,8 +11,8 @@ use super::batch::{Batch, Entry, Oddity, Slice, Summary};
 use super::stamp;
 
 /// A text that borrows from the line unless it has escapes.
-#[derive(Default)]
-struct Text<'a>(Cow<'a, str>);
+#[derive(Debug, Default)]
+pub(crate) struct Text<'a>(pub(crate) Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
@@ -36,9 +36,9 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     }
 }
 
-#[derive(Default, serde::Deserialize)]
+#[derive(Debug, Default, serde::Deserialize)]
 #[serde(default)]
-struct Claim<'a> {
+pub(crate) struct Claim<'a> {
     #[serde(borrow)]
     namespace: Text<'a>,
     #[serde(borrow)]
@@ -47,11 +47,11 @@ struct Claim<'a> {
     uid: Text<'a>,
 }
 
-#[derive(Default, serde::Deserialize)]
+#[derive(Debug, Default, serde::Deserialize)]
 #[serde(default)]
-struct Line<'a> {
+pub(crate) struct Line<'a> {
     schema: Option<u64>,
-    seq: Option<u64>,
+    pub(crate) seq: Option<u64>,
     #[serde(borrow)]
     time: Text<'a>,
     elapsed_us: u64,
@@ -80,60 +80,96 @@ struct Line<'a> {
     summary: Option<&'a RawValue>,
     #[serde(borrow)]
     driver: Option<&'a RawValue>,
+    /// The life of the driver that counts the line, if it says so.
+    #[serde(borrow)]
+    pub(crate) instance: Option<Text<'a>>,
+    /// The node that it is of, if it says so.
+    #[serde(borrow)]
+    pub(crate) node: Option<Text<'a>>,
+    /// Events before it that were lost.
+    pub(crate) dropped: Option<u64>,
 }
 
-/// What a batch collects while its text is still borrowed.
-#[derive(Default)]
-pub(super) struct Collector {
-    out: Batch,
+/// What a line is, by the keys that it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineKind {
+    /// Something happened.
+    Event,
+    /// The summary that ends a recording.
+    Summary,
+    /// How the driver is doing.
+    Driver,
 }
 
-impl Collector {
-    /// Reads one line of `text`, which [`Collector::finish`] must be given.
-    pub(super) fn line(&mut self, text: &[u8], line: &[u8]) {
+impl<'a> Line<'a> {
+    /// Parses one line. Its texts are then ranges of it.
+    pub(crate) fn parse(line: &'a str) -> Option<Self> {
+        serde_json::from_str(line).ok()
+    }
+
+    pub(crate) fn kind(&self) -> LineKind {
+        match (&self.summary, &self.driver) {
+            (Some(_), _) => LineKind::Summary,
+            (None, Some(_)) => LineKind::Driver,
+            (None, None) => LineKind::Event,
+        }
+    }
+
+    /// Nanoseconds since 1970.
+    pub(crate) fn time(&self) -> Option<i64> {
+        stamp::nanoseconds(&self.time.0)
+    }
+}
+
+impl Batch {
+    /// Takes in one line whose first byte stands at `at` of the text that the batch will
+    /// have, or has. What it lacks is counted.
+    pub(crate) fn take(&mut self, line: &[u8], at: usize) {
         // Looked at as a whole, and not text by text: that is most of the work otherwise.
         let whole = std::str::from_utf8(line).ok();
-        let Some(parsed) = whole.and_then(|line| serde_json::from_str::<Line<'_>>(line).ok())
-        else {
-            return self.odd(Oddity::Garbage, &String::from_utf8_lossy(head(line)));
+        let parsed = whole.and_then(|text| Some((text, Line::parse(text)?)));
+        let Some((text, parsed)) = parsed else {
+            return self.garbage(line);
         };
-        if let Some(summary) = parsed.summary {
-            match serde_json::from_str::<Summary>(summary.get()) {
-                Ok(summary) => self.out.summary = Some(summary),
-                Err(error) => self.odd(Oddity::Garbage, &format!("summary: {error}")),
+        match (parsed.kind(), parsed.seq, parsed.time()) {
+            (LineKind::Event, Some(seq), Some(time)) => {
+                self.take_event(&parsed, (seq, time), text, at);
             }
-            return;
+            (LineKind::Event, ..) => self.garbage(line),
+            _ => self.take_other(&parsed),
         }
-        if let Some(driver) = parsed.driver {
-            match serde_json::from_str::<DriverState>(driver.get()) {
-                Ok(state) => self.out.driver = Some(Box::new(state)),
-                Err(error) => self.odd(Oddity::Garbage, &format!("driver: {error}")),
-            }
-            return;
-        }
+    }
+
+    /// Takes in the parsed event of a line, as [`Batch::take`] does.
+    pub(crate) fn take_event(
+        &mut self,
+        parsed: &Line<'_>,
+        (seq, time): (u64, i64),
+        line: &str,
+        at: usize,
+    ) {
         if parsed.schema != Some(u64::from(SCHEMA)) {
             let sample = match parsed.schema {
                 Some(schema) => format!("schema {schema}"),
                 None => "no schema".into(),
             };
-            self.odd(Oddity::Schema, &sample);
+            self.oddities.count(Oddity::Schema, &sample);
         }
-        let (Some(seq), Some(time)) = (parsed.seq, stamp::nanoseconds(&parsed.time.0)) else {
-            return self.odd(Oddity::Garbage, &String::from_utf8_lossy(head(line)));
-        };
         let Ok(step) = parsed.step.0.parse::<Step>() else {
-            return self.odd(Oddity::Step, &parsed.step.0);
+            return self.oddities.count(Oddity::Step, &parsed.step.0);
         };
         let Ok(phase) = parsed.phase.0.parse::<Phase>() else {
-            return self.odd(Oddity::Phase, &parsed.phase.0);
+            return self.oddities.count(Oddity::Phase, &parsed.phase.0);
         };
         let (from, to) = step.route();
         let actor = |word: &str, usual: Actor| word.parse().unwrap_or(usual);
         let mut put = Put {
-            text,
-            extra: &mut self.out.extra,
+            line,
+            at,
+            batch: self,
         };
-        let claim = parsed.claim.unwrap_or_default();
+        let none = Claim::default();
+        let claim = parsed.claim.as_ref().unwrap_or(&none);
         let entry = Entry {
             seq,
             time,
@@ -154,35 +190,48 @@ impl Collector {
                 .map_or(Slice::default(), |raw| put.borrowed(raw.get())),
             error: put.text(&parsed.error),
         };
-        self.out.entries.push(entry);
+        self.entries.push(entry);
     }
 
-    pub(super) fn odd(&mut self, what: Oddity, sample: &str) {
-        self.out.oddities.count(what, sample);
+    /// Takes in the summary of a recording, or how the driver is doing.
+    pub(crate) fn take_other(&mut self, parsed: &Line<'_>) {
+        if let Some(summary) = parsed.summary {
+            match serde_json::from_str::<Summary>(summary.get()) {
+                Ok(summary) => self.summary = Some(summary),
+                Err(error) => self
+                    .oddities
+                    .count(Oddity::Garbage, &format!("summary: {error}")),
+            }
+        } else if let Some(driver) = parsed.driver {
+            match serde_json::from_str::<DriverState>(driver.get()) {
+                Ok(state) => self.driver = Some(Box::new(state)),
+                Err(error) => self
+                    .oddities
+                    .count(Oddity::Garbage, &format!("driver: {error}")),
+            }
+        }
     }
 
-    /// The batch, which now owns the text that its lines came from.
-    pub(super) fn finish(mut self, text: Vec<u8>) -> Batch {
-        self.out.text = text;
-        self.out
+    /// Counts a line that is none of this format.
+    pub(crate) fn garbage(&mut self, line: &[u8]) {
+        let head = &line[..line.len().min(120)];
+        self.oddities
+            .count(Oddity::Garbage, &String::from_utf8_lossy(head));
     }
 }
 
-/// Turns what the parser borrowed into ranges.
+/// Turns what the parser borrowed from a line into ranges of the batch's text.
 struct Put<'a> {
-    text: &'a [u8],
-    extra: &'a mut Vec<u8>,
+    line: &'a str,
+    at: usize,
+    batch: &'a mut Batch,
 }
 
 impl Put<'_> {
     fn text(&mut self, text: &Text<'_>) -> Slice {
         match &text.0 {
             Cow::Borrowed(part) => self.borrowed(part),
-            Cow::Owned(own) => {
-                let start = self.text.len() + self.extra.len();
-                self.extra.extend_from_slice(own.as_bytes());
-                slice(start, own.len())
-            }
+            Cow::Owned(own) => self.batch.keep(own),
         }
     }
 
@@ -191,19 +240,8 @@ impl Put<'_> {
             return Slice::default();
         }
         // Both are addresses in the same block: the parser borrows from the line.
-        let start = (part.as_ptr() as usize).wrapping_sub(self.text.as_ptr() as usize);
-        debug_assert!(start + part.len() <= self.text.len());
-        slice(start, part.len())
+        let start = (part.as_ptr() as usize).wrapping_sub(self.line.as_ptr() as usize);
+        debug_assert!(start + part.len() <= self.line.len());
+        Slice::of_text(self.at + start, part.len())
     }
-}
-
-fn slice(start: usize, len: usize) -> Slice {
-    match (u32::try_from(start), u32::try_from(len)) {
-        (Ok(start), Ok(len)) => Slice { start, len },
-        _ => Slice::default(),
-    }
-}
-
-fn head(line: &[u8]) -> &[u8] {
-    &line[..line.len().min(120)]
 }

@@ -3,7 +3,6 @@
 use std::io::BufRead;
 
 use super::batch::{Batch, Oddity};
-use super::line::Collector;
 
 /// The longest line that is read, in bytes. An event is far shorter; what is longer is
 /// skipped to its end and counted.
@@ -27,11 +26,11 @@ impl Lines {
     /// Parses the lines that `bytes` complete. Feed it pieces of at most some hundred
     /// kilobytes: a batch is as large as its piece.
     pub fn feed(&mut self, bytes: &[u8]) -> Batch {
-        let mut out = Collector::default();
+        let mut out = Batch::default();
         let mut bytes = bytes;
         if self.skipping {
             let Some(end) = bytes.iter().position(|b| *b == b'\n') else {
-                return out.finish(Vec::new());
+                return out;
             };
             self.skipping = false;
             bytes = &bytes[end + 1..];
@@ -39,7 +38,7 @@ impl Lines {
         if !bytes.contains(&b'\n') {
             self.carry.extend_from_slice(bytes);
             self.too_long(&mut out);
-            return out.finish(Vec::new());
+            return out;
         }
         let mut text = std::mem::take(&mut self.carry);
         text.extend_from_slice(bytes);
@@ -53,20 +52,21 @@ impl Lines {
                 break;
             };
             if line.len() > MAX_LINE {
-                out.odd(Oddity::TooLong, "");
+                out.oddities.count(Oddity::TooLong, "");
             } else if !line.trim_ascii().is_empty() {
-                out.line(&text, line);
+                out.take(line, start);
             }
             start += len;
         }
         self.carry.extend_from_slice(&text[start..]);
         self.too_long(&mut out);
-        out.finish(text)
+        out.text = text;
+        out
     }
 
-    fn too_long(&mut self, out: &mut Collector) {
+    fn too_long(&mut self, out: &mut Batch) {
         if self.carry.len() > MAX_LINE {
-            out.odd(Oddity::TooLong, "");
+            out.oddities.count(Oddity::TooLong, "");
             self.skipping = true;
             self.carry = Vec::new();
         }
@@ -76,16 +76,17 @@ impl Lines {
     pub fn finish(&mut self) -> Batch {
         let text = std::mem::take(&mut self.carry);
         self.skipping = false;
-        let mut out = Collector::default();
+        let mut out = Batch::default();
         if text.trim_ascii().is_empty() {
-            return out.finish(Vec::new());
+            return out;
         }
         if serde_json::from_slice::<&serde_json::value::RawValue>(&text).is_ok() {
-            out.line(&text, &text);
+            out.take(&text, 0);
         } else {
-            out.odd(Oddity::Cut, "");
+            out.oddities.count(Oddity::Cut, "");
         }
-        out.finish(text)
+        out.text = text;
+        out
     }
 
     /// Bytes of a line whose end has not come.

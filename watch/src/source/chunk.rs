@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use ndra_core::event::Event;
 
+use super::line::{Place, Scanned, scan};
 use super::update::SourceId;
+use crate::recording::{Batch, LineKind};
 
 /// Lines of one source, one node and one life of its driver, in order.
 ///
 /// Each line is one JSON document, an event as `docs/events.md` describes it, of which
-/// only the place was read: its step or schema may be unknown. Each names its `instance`
+/// only the place is sure: its step or schema may be unknown. Each names its `instance`
 /// and `node` as far as they are known, so that it can stand alone.
 #[derive(Clone, Debug)]
 pub struct Chunk {
@@ -20,9 +22,8 @@ pub struct Chunk {
     /// The driver's life that the sequence numbers belong to; empty, or `#2`, `#3` … after
     /// a file was replaced, where the source names none.
     pub instance: Arc<str>,
-    /// Events before the first of these that were lost.
-    pub dropped: u64,
-    text: Vec<u8>,
+    /// All lines, and what they say.
+    batch: Batch,
     marks: Vec<Mark>,
 }
 
@@ -33,17 +34,6 @@ struct Mark {
     seq: u64,
     time: i64,
     kind: LineKind,
-}
-
-/// What a line of a [`Chunk`] is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LineKind {
-    /// Something happened.
-    Event,
-    /// The summary that ends a recording.
-    Summary,
-    /// How the driver is doing.
-    Driver,
 }
 
 /// One line of a [`Chunk`].
@@ -60,54 +50,83 @@ pub struct Line<'a> {
 }
 
 impl Chunk {
-    pub(super) fn new(source: SourceId, node: Option<Arc<str>>, instance: Arc<str>) -> Self {
+    /// A chunk of nothing yet, before which `dropped` events were lost.
+    pub(super) fn new(
+        source: SourceId,
+        node: Option<Arc<str>>,
+        instance: Arc<str>,
+        dropped: u64,
+    ) -> Self {
         Self {
             source,
             node,
             instance,
-            dropped: 0,
-            text: Vec::new(),
+            batch: Batch {
+                dropped,
+                ..Batch::default()
+            },
             marks: Vec::new(),
         }
     }
 
-    /// Adds an event that was put together from `parts`.
-    pub(super) fn push(&mut self, parts: &[&[u8]], place: (u64, i64)) {
-        self.add(parts, LineKind::Event, place);
+    /// Adds a line, with `tail` before its last brace.
+    pub(super) fn push(&mut self, place: &Place<'_>, tail: &str) {
+        let (line, at) = (place.line, self.batch.text.len());
+        let mut time = place.time;
+        match (&place.parsed, place.kind) {
+            (None, _) => self.batch.garbage(line.as_bytes()),
+            (Some(parsed), LineKind::Event) => {
+                self.batch
+                    .take_event(parsed, (place.seq, time), place.line, at);
+            }
+            (Some(parsed), LineKind::Summary | LineKind::Driver) => {
+                time = self.marks.last().map_or(0, |mark| mark.time);
+                self.batch.take_other(parsed);
+            }
+        }
+        match line.strip_suffix('}') {
+            Some(open) if !tail.is_empty() => self.add(&[open, tail, "}"]),
+            _ => self.add(&[line]),
+        }
+        self.marks.push(Mark {
+            end: u32::try_from(self.batch.text.len()).unwrap_or(u32::MAX),
+            seq: place.seq,
+            time,
+            kind: place.kind,
+        });
     }
 
-    /// Adds another line, which has no place of its own.
-    pub(super) fn push_other(&mut self, parts: &[&[u8]], kind: LineKind) {
-        let time = self.marks.last().map_or(0, |mark| mark.time);
-        self.add(parts, kind, (0, time));
-    }
-
-    fn add(&mut self, parts: &[&[u8]], kind: LineKind, (seq, time): (u64, i64)) {
+    fn add(&mut self, parts: &[&str]) {
+        let text = &mut self.batch.text;
         for part in parts {
-            let from = self.text.len();
-            self.text.extend_from_slice(part);
+            let from = text.len();
+            text.extend_from_slice(part.as_bytes());
             // Between tokens of JSON a line feed is a space, and elsewhere it cannot be. Most
             // have none, and looking is faster than changing.
-            if part.contains(&b'\n') {
-                for byte in &mut self.text[from..] {
+            if part.as_bytes().contains(&b'\n') {
+                for byte in &mut text[from..] {
                     if *byte == b'\n' {
                         *byte = b' ';
                     }
                 }
             }
         }
-        self.text.push(b'\n');
-        self.marks.push(Mark {
-            end: u32::try_from(self.text.len()).unwrap_or(u32::MAX),
-            seq,
-            time,
-            kind,
-        });
+        text.push(b'\n');
+    }
+
+    /// Events before the first of these that were lost.
+    pub fn dropped(&self) -> u64 {
+        self.batch.dropped
+    }
+
+    /// What the lines say, read: events, and what could not be used.
+    pub fn batch(&self) -> &Batch {
+        &self.batch
     }
 
     /// All lines, each with its line feed.
     pub fn text(&self) -> &[u8] {
-        &self.text
+        &self.batch.text
     }
 
     /// How many lines it has.
@@ -140,27 +159,32 @@ impl Chunk {
             seq: mark.seq,
             time: mark.time,
             kind: mark.kind,
-            json: self.text.get(start..mark.end as usize - 1)?,
+            json: self.batch.text.get(start..mark.end as usize - 1)?,
         })
     }
 
-    /// A chunk of the lines from `from` to before `to`.
+    /// A chunk of the lines from `from` to before `to`. Reads them anew: streams that must be
+    /// put in order are few, and cut seldom.
     pub(super) fn part(&self, from: usize, to: usize) -> Self {
-        let (start, end) = (self.start(from), self.start(to));
-        let marks = self.marks.get(from..to).unwrap_or_default().iter();
-        Self {
-            source: self.source,
-            node: self.node.clone(),
-            instance: self.instance.clone(),
-            dropped: if from == 0 { self.dropped } else { 0 },
-            text: self.text.get(start..end).unwrap_or_default().to_vec(),
-            marks: marks
-                .map(|mark| Mark {
-                    end: mark.end - u32::try_from(start).unwrap_or(u32::MAX),
-                    ..*mark
-                })
-                .collect(),
+        let dropped = if from == 0 { self.dropped() } else { 0 };
+        let mut part = Self::new(
+            self.source,
+            self.node.clone(),
+            self.instance.clone(),
+            dropped,
+        );
+        for index in from..to {
+            let (Some(line), Some(mark)) = (self.line(index), self.marks.get(index)) else {
+                break;
+            };
+            if let Scanned::Line(place) = scan(line.json) {
+                part.push(&place, "");
+                if let Some(last) = part.marks.last_mut() {
+                    last.time = mark.time;
+                }
+            }
         }
+        part
     }
 
     fn start(&self, index: usize) -> usize {
@@ -174,32 +198,50 @@ impl Chunk {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recording::Oddity;
 
     #[test]
     fn parts_hold_their_lines_and_the_first_the_loss() {
-        let mut chunk = Chunk::new(SourceId(3), None, "life".into());
-        chunk.dropped = 7;
-        chunk.push(&[b"{\"a\":\n1", b",\"b\":2}"], (1, 10));
-        chunk.push(&[b"{}"], (2, 20));
-        chunk.push_other(&[b"{\"summary\":{}}"], LineKind::Summary);
-        assert_eq!(chunk.text(), b"{\"a\": 1,\"b\":2}\n{}\n{\"summary\":{}}\n");
+        let mut chunk = Chunk::new(SourceId(3), None, "life".into(), 7);
+        let event = |seq, rest: &str| {
+            format!("{{\"seq\":{seq},\n\"time\":\"1970-01-01T00:00:00.00000000{seq}Z\",{rest}}}")
+        };
+        let known = r#""schema":1,"step":"hook","phase":"begin","pod":"a/\u0062""#;
+        for (line, tail) in [
+            (event(1, known), ",\"node\":\"n\""),
+            (event(2, "\"claim\":7"), ""),
+            (event(3, known), ""),
+            ("{\"summary\":{\"pods\":3}}".into(), ""),
+        ] {
+            let Scanned::Line(place) = scan(line.as_bytes()) else {
+                panic!("{line}");
+            };
+            chunk.push(&place, tail);
+        }
         let first = chunk.part(0, 1);
+        let words = std::str::from_utf8(first.text()).unwrap();
+        assert!(words.starts_with("{\"seq\":1, \"time\""), "{words}");
+        assert!(words.ends_with(",\"node\":\"n\"}\n"), "{words}");
+        assert_eq!(first.dropped(), 7);
+        assert!(first.batch().summary.is_none());
+        let rest = chunk.part(1, 4);
+        let kinds: Vec<_> = rest.lines().map(|l| (l.seq, l.time, l.kind)).collect();
         assert_eq!(
-            (first.dropped, first.text()),
-            (7, &b"{\"a\": 1,\"b\":2}\n"[..])
-        );
-        let rest = chunk.part(1, 3);
-        let lines: Vec<_> = rest
-            .lines()
-            .map(|l| (l.seq, l.time, l.kind, l.json))
-            .collect();
-        assert_eq!(
-            lines,
+            kinds,
             [
-                (2, 20, LineKind::Event, &b"{}"[..]),
-                (0, 20, LineKind::Summary, b"{\"summary\":{}}")
+                (2, 2, LineKind::Event),
+                (3, 3, LineKind::Event),
+                (0, 3, LineKind::Summary)
             ]
         );
-        assert_eq!((rest.dropped, rest.source), (0, SourceId(3)));
+        assert_eq!(rest.batch().oddities.of(Oddity::Garbage), 1);
+        assert_eq!(rest.batch().summary.as_ref().unwrap().pods, 3);
+        for batch in [first.batch(), rest.batch()] {
+            let [entry] = batch.entries.as_slice() else {
+                panic!("{batch:?}");
+            };
+            assert_eq!(batch.text(entry.pod), "a/b");
+        }
+        assert_eq!((rest.dropped(), rest.source), (0, SourceId(3)));
     }
 }

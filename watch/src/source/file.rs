@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use super::address::plain;
 use super::lane::{Connect, Lane, Trouble};
 use super::pipe;
+use super::update::Update;
 
 /// Bytes that are read at once.
 const PIECE: usize = 256 * 1024;
@@ -112,6 +113,7 @@ impl Recording {
         lane.connected().await?;
         let mut piece = vec![0; PIECE];
         let mut last_look = false;
+        let mut told = percent_of(place.offset, meta.len());
         loop {
             let read = file.read(&mut piece).await.map_err(unreadable)?;
             if read > 0 {
@@ -120,6 +122,15 @@ impl Recording {
                 place.offset += read as u64;
                 self.read = Some(place);
                 lane.intake.flush().await?;
+                let percent = percent_of(place.offset, meta.len());
+                if percent < 100 && percent != told {
+                    told = percent;
+                    let source = lane.intake.source();
+                    let (read, of) = (place.offset, meta.len());
+                    lane.intake
+                        .say(Update::Reading { source, read, of })
+                        .await?;
+                }
                 continue;
             }
             lane.intake.end_for_now().await?;
@@ -165,6 +176,11 @@ impl Recording {
             Ok(_) => Fate::Same,
         }
     }
+}
+
+/// How much of a recording is read; what came after it was opened counts as its end.
+fn percent_of(read: u64, of: u64) -> u64 {
+    read.saturating_mul(100).checked_div(of).unwrap_or(100)
 }
 
 /// News of one name in a directory.

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::chunk::{Chunk, LineKind};
-use super::line::{Cut, Cutter, Head, MAX_LINE, Scanned, scan};
+use super::chunk::Chunk;
+use super::line::{Cut, Cutter, MAX_LINE, Place, Scanned, scan};
 use super::update::{Position, SourceId, Update, is_instance};
+use crate::recording::LineKind;
 
 /// Bytes after which a chunk is handed on.
 const FULL: usize = 256 * 1024;
@@ -154,93 +155,58 @@ impl Intake {
                 self.count_garbage(line);
                 Ok(())
             }
-            Scanned::Summary => {
-                let (node, instance) = match &self.chunk {
-                    Some(chunk) => (chunk.node.clone(), chunk.instance.clone()),
-                    None => (self.node.clone(), self.unnamed.clone()),
-                };
-                let chunk = self.room(node, instance, 0).await?;
-                chunk.push_other(&[line.trim_ascii()], LineKind::Summary);
-                Ok(())
-            }
-            Scanned::Driver { head } => self.driver(line.trim_ascii(), &head, beside).await,
-            Scanned::Event { seq, time, head } => {
-                self.event(line.trim_ascii(), (seq, time), &head, beside)
-                    .await
-            }
+            Scanned::Line(place) => match place.kind {
+                LineKind::Summary => self.summary(&place).await,
+                LineKind::Driver | LineKind::Event => self.numbered(&place, beside).await,
+            },
         }
     }
 
-    /// How the driver is doing has no number: it is news each time.
-    async fn driver(
-        &mut self,
-        line: &[u8],
-        head: &Head<'_>,
-        beside: Beside<'_>,
-    ) -> Result<(), Closed> {
-        let said = head.instance.as_deref();
-        if contradicts(beside.instance, said)
-            || contradicts(self.node.as_deref(), head.node.as_deref())
-            || !beside.instance.is_none_or(is_instance)
-        {
-            self.count_garbage(line);
-            return Ok(());
-        }
-        let instance = self.instance(beside.instance.or(said));
-        let node = self.node_of(head);
-        let tail = self.tail(node.as_ref(), head, beside);
-        let chunk = self.room(node, instance, 0).await?;
-        match line.split_last() {
-            Some((b'}', open)) => {
-                chunk.push_other(&[open, tail.as_bytes(), b"}"], LineKind::Driver);
-            }
-            _ => chunk.push_other(&[line], LineKind::Driver),
-        }
+    /// A recording's summary ends the life before it.
+    async fn summary(&mut self, place: &Place<'_>) -> Result<(), Closed> {
+        let (node, instance) = match &self.chunk {
+            Some(chunk) => (chunk.node.clone(), chunk.instance.clone()),
+            None => (self.node.clone(), self.unnamed.clone()),
+        };
+        self.room(node, instance, 0).await?.push(place, "");
         Ok(())
     }
 
-    async fn event(
-        &mut self,
-        line: &[u8],
-        (seq, time): (u64, i64),
-        head: &Head<'_>,
-        beside: Beside<'_>,
-    ) -> Result<(), Closed> {
-        let said = head.instance.as_deref();
+    /// What a driver says in one of its lives.
+    async fn numbered(&mut self, place: &Place<'_>, beside: Beside<'_>) -> Result<(), Closed> {
+        let said = place.instance.as_deref();
         if contradicts(beside.instance, said)
-            || contradicts(self.node.as_deref(), head.node.as_deref())
+            || contradicts(self.node.as_deref(), place.node.as_deref())
             || !beside.instance.is_none_or(is_instance)
         {
-            self.count_garbage(line);
+            self.count_garbage(place.line.as_bytes());
             return Ok(());
         }
         let instance = self.instance(beside.instance.or(said));
-        let mut dropped = head.dropped.unwrap_or_default().max(beside.dropped);
-        let before = self.seen.iter().position(|p| p.instance == instance);
-        if let Some(last) = before.map(|index| self.seen[index].seq) {
-            if seq <= last {
-                return Ok(());
+        let mut dropped = 0;
+        // How the driver is doing has no number: it is news each time.
+        if place.kind == LineKind::Event {
+            dropped = place.dropped.unwrap_or_default().max(beside.dropped);
+            let before = self.seen.iter().position(|p| p.instance == instance);
+            if let Some(last) = before.map(|index| self.seen[index].seq) {
+                if place.seq <= last {
+                    return Ok(());
+                }
+                if self.live {
+                    dropped = dropped.max(place.seq - last - 1);
+                }
             }
             if self.live {
-                dropped = dropped.max(seq - last - 1);
+                self.heard = true;
+                self.remember(before, &instance, place.seq);
             }
         }
-        if self.live {
-            self.heard = true;
-            self.remember(before, &instance, seq);
-        }
-        let node = self.node_of(head);
-        let mut tail = self.tail(node.as_ref(), head, beside);
-        if dropped > 0 && head.dropped.is_none() {
+        let node = self.node_of(place);
+        let mut tail = self.tail(node.as_ref(), place, beside);
+        if dropped > 0 && place.dropped.is_none() {
             add(&mut tail, "dropped", &serde_json::json!(dropped));
         }
-        let chunk = self.room(node, instance, dropped).await?;
-        match line.split_last() {
-            Some((b'}', open)) if !tail.is_empty() => {
-                chunk.push(&[open, tail.as_bytes(), b"}"], (seq, time));
-            }
-            _ => chunk.push(&[line], (seq, time)),
-        }
+        self.room(node, instance, dropped).await?.push(place, &tail);
         Ok(())
     }
 
@@ -277,11 +243,9 @@ impl Intake {
             self.flush().await?;
         }
         let source = self.source;
-        Ok(self.chunk.get_or_insert_with(|| {
-            let mut chunk = Chunk::new(source, node, instance);
-            chunk.dropped = dropped;
-            chunk
-        }))
+        Ok(self
+            .chunk
+            .get_or_insert_with(|| Chunk::new(source, node, instance, dropped)))
     }
 
     fn instance(&self, name: Option<&str>) -> Arc<str> {
@@ -295,8 +259,8 @@ impl Intake {
         }
     }
 
-    fn node_of(&self, head: &Head<'_>) -> Option<Arc<str>> {
-        match (&self.node, head.node.as_deref()) {
+    fn node_of(&self, place: &Place<'_>) -> Option<Arc<str>> {
+        match (&self.node, place.node.as_deref()) {
             (Some(node), _) => Some(node.clone()),
             (None, Some(node)) => Some(self.known_node(node)),
             (None, None) => None,
@@ -304,12 +268,12 @@ impl Intake {
     }
 
     /// What a line does not say itself, so that it can stand alone.
-    fn tail(&self, node: Option<&Arc<str>>, head: &Head<'_>, beside: Beside<'_>) -> String {
+    fn tail(&self, node: Option<&Arc<str>>, place: &Place<'_>, beside: Beside<'_>) -> String {
         let mut tail = String::new();
-        if let (Some(node), None) = (node, &head.node) {
+        if let (Some(node), None) = (node, &place.node) {
             add(&mut tail, "node", &serde_json::json!(&**node));
         }
-        if let (Some(instance), None) = (beside.instance, &head.instance) {
+        if let (Some(instance), None) = (beside.instance, &place.instance) {
             add(&mut tail, "instance", &serde_json::json!(instance));
         }
         tail

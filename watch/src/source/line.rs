@@ -1,62 +1,66 @@
-//! What a line says of its own place, read without reading the rest of it.
+//! What a line is and where its place is; cuts a stream into lines.
 
 use std::borrow::Cow;
 use std::io::BufRead;
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use super::update::is_instance;
-use crate::recording::nanoseconds;
+use crate::recording::{Line, LineKind, nanoseconds};
 
 /// The longest line that is read, in bytes. The driver's are far shorter; a longer one is
 /// passed over to its end and counted.
 pub const MAX_LINE: usize = 256 * 1024;
 
-/// The place that an event's line names. Keys that only a reader of several sources needs
-/// (`instance`, `node`, `dropped`) may be missing.
-#[derive(Debug, Deserialize)]
-pub(super) struct Head<'a> {
-    seq: Option<u64>,
-    #[serde(borrow)]
-    time: Option<Cow<'a, str>>,
-    #[serde(borrow)]
+/// A line that has a place among others.
+#[derive(Debug)]
+pub(super) struct Place<'a> {
+    pub(super) kind: LineKind,
+    /// Its number in its driver's life; 0 of what is no event.
+    pub(super) seq: u64,
+    /// Nanoseconds since 1970; 0 of what is no event.
+    pub(super) time: i64,
     pub(super) instance: Option<Cow<'a, str>>,
-    #[serde(borrow)]
     pub(super) node: Option<Cow<'a, str>>,
     pub(super) dropped: Option<u64>,
-    summary: Option<IgnoredAny>,
-    driver: Option<IgnoredAny>,
+    /// The line, trimmed.
+    pub(super) line: &'a str,
+    /// All that it says; none, when only its place could be read.
+    pub(super) parsed: Option<Line<'a>>,
 }
 
 /// What a line is.
 #[derive(Debug)]
 pub(super) enum Scanned<'a> {
-    /// An event, as far as its place tells.
-    Event {
-        seq: u64,
-        /// Nanoseconds since 1970.
-        time: i64,
-        head: Head<'a>,
-    },
-    /// The last line of a recording.
-    Summary,
-    /// How the driver is doing.
-    Driver { head: Head<'a> },
+    Line(Place<'a>),
     /// Nothing: it keeps a connection alive.
     Blank,
     /// Not a line of this format.
     Garbage,
 }
 
-/// Looks at one line, without its line feed.
+/// The place alone, of an event whose other keys are not what they are today: another
+/// version may have changed them. Keys that only a reader of several sources needs
+/// (`instance`, `node`, `dropped`) may be missing.
+#[derive(Debug, Deserialize)]
+struct Head<'a> {
+    seq: u64,
+    #[serde(borrow)]
+    time: Cow<'a, str>,
+    #[serde(borrow)]
+    instance: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    node: Option<Cow<'a, str>>,
+    dropped: Option<u64>,
+}
+
+/// Reads one line, without its line feed.
 pub(super) fn scan(line: &[u8]) -> Scanned<'_> {
     let line = line.trim_ascii();
     if line.is_empty() {
         return Scanned::Blank;
     }
-    // The parser does not look into texts that it skips. It would also read a list as an
-    // event whose fields come in order.
+    // The parser would also read a list as an event whose fields come in order.
     if line.len() > MAX_LINE || line[0] != b'{' {
         return Scanned::Garbage;
     }
@@ -64,24 +68,48 @@ pub(super) fn scan(line: &[u8]) -> Scanned<'_> {
     let Ok(line) = std::str::from_utf8(line) else {
         return Scanned::Garbage;
     };
-    let Ok(head) = serde_json::from_str::<Head<'_>>(line) else {
-        return Scanned::Garbage;
+    match place(line).filter(Place::is_plain) {
+        Some(place) => Scanned::Line(place),
+        None => Scanned::Garbage,
+    }
+}
+
+fn place(line: &str) -> Option<Place<'_>> {
+    let Some(mut parsed) = Line::parse(line) else {
+        let head = serde_json::from_str::<Head<'_>>(line).ok()?;
+        return Some(Place {
+            kind: LineKind::Event,
+            seq: head.seq,
+            time: nanoseconds(&head.time)?,
+            instance: head.instance,
+            node: head.node,
+            dropped: head.dropped,
+            line,
+            parsed: None,
+        });
     };
-    if head.summary.is_some() {
-        return Scanned::Summary;
-    }
-    let instance_ok = head.instance.as_deref().is_none_or(is_instance);
-    if !instance_ok || !head.node.as_deref().is_none_or(is_node) {
-        return Scanned::Garbage;
-    }
-    if head.driver.is_some() {
-        return Scanned::Driver { head };
-    }
-    let time = head.time.as_deref().and_then(nanoseconds);
-    let (Some(seq), Some(time)) = (head.seq, time) else {
-        return Scanned::Garbage;
+    let kind = parsed.kind();
+    let (seq, time) = match kind {
+        LineKind::Event => (parsed.seq?, parsed.time()?),
+        LineKind::Summary | LineKind::Driver => (0, 0),
     };
-    Scanned::Event { seq, time, head }
+    Some(Place {
+        kind,
+        seq,
+        time,
+        instance: parsed.instance.take().map(|text| text.0),
+        node: parsed.node.take().map(|text| text.0),
+        dropped: parsed.dropped,
+        line,
+        parsed: Some(parsed),
+    })
+}
+
+impl Place<'_> {
+    /// Are its names fit to be shown, and to be written out again?
+    fn is_plain(&self) -> bool {
+        self.instance.as_deref().is_none_or(is_instance) && self.node.as_deref().is_none_or(is_node)
+    }
 }
 
 /// A node's name is shown in a terminal; names of the API pass, and others that are plain.
@@ -197,10 +225,17 @@ mod tests {
     fn only_objects_with_a_place_are_events() {
         let time = r#""time":"2026-11-24T04:09:00.000000001Z""#;
         let event = |rest: &str| format!("{{{time},{rest}}}");
-        let is_event = |line: &str| matches!(scan(line.as_bytes()), Scanned::Event { .. });
+        let kind = |line: &str| match scan(line.as_bytes()) {
+            Scanned::Line(place) => Some((place.kind, place.parsed.is_some())),
+            Scanned::Blank | Scanned::Garbage => None,
+        };
+        let is_event = |line: &str| kind(line) == Some((LineKind::Event, true));
         assert!(is_event(&event(r#""seq":1,"new key":[[{}]]"#)));
         assert!(is_event(&event(r#""seq":1,"instance":"a-1","node":"n""#)));
         assert!(is_event(&format!("  {} \r", event(r#""seq":1"#))));
+        // A later version may say more of a claim than this one can read.
+        let newer = event(r#""seq":1,"claim":"a/b""#);
+        assert_eq!(kind(&newer), Some((LineKind::Event, false)));
         let deep = "[".repeat(100_000);
         for bad in [
             "null",
@@ -221,8 +256,8 @@ mod tests {
             assert!(matches!(scan(bad.as_bytes()), Scanned::Garbage), "{head}");
         }
         assert!(matches!(scan(b"{\"a\":\"\xff\"}"), Scanned::Garbage));
-        assert!(matches!(scan(b"{\"summary\":{}}"), Scanned::Summary));
-        assert!(matches!(scan(b"{\"driver\":{}}"), Scanned::Driver { .. }));
+        assert_eq!(kind("{\"summary\":{}}"), Some((LineKind::Summary, true)));
+        assert_eq!(kind("{\"driver\":{}}"), Some((LineKind::Driver, true)));
         assert!(matches!(scan(b" \r"), Scanned::Blank));
     }
 }

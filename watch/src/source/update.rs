@@ -43,6 +43,15 @@ pub enum Update {
         /// The beginning of the newest, or what is wrong with it.
         sample: String,
     },
+    /// A recording is being read, and there is more of it.
+    Reading {
+        /// Which.
+        source: SourceId,
+        /// Bytes read so far.
+        read: u64,
+        /// Bytes that there were when it was opened.
+        of: u64,
+    },
     /// A recording was read to where it ends now.
     Tail {
         /// Which.

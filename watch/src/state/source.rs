@@ -39,6 +39,14 @@ pub enum Connection {
     },
 }
 
+impl Connection {
+    /// That of a recording that was read to where it ends now: more may come of a `fresh`
+    /// one.
+    pub(crate) fn of_recording(fresh: bool) -> Self {
+        if fresh { Self::Live } else { Self::Ended }
+    }
+}
+
 /// How a driver says that it is doing. Its texts are fit for a terminal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Driver {

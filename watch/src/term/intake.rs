@@ -7,7 +7,7 @@ use futures::StreamExt;
 use futures::stream::{self, SelectAll};
 
 use super::Boxed;
-use crate::recording::{Lines, Oddities, Oddity};
+use crate::recording::{Oddities, Oddity};
 use crate::source::{Chunk, Feed, LineKind, Options, Source, SourceId as Stream, Update};
 use crate::state::{self, Connection, FRESH, Model, SourceId};
 
@@ -122,10 +122,18 @@ impl Intake {
                     source.oddities.add(&oddities);
                 }
             }
+            Update::Reading { source, read, of } => {
+                self.each(model, feed, source, |connection| {
+                    *connection = Connection::Loading { read, of: Some(of) };
+                });
+            }
             Update::Tail { source, broken } => {
                 self.any(model, feed, source);
                 self.each_source(model, feed, source, |known| {
                     (known.reading, known.broken) = (false, broken);
+                    if matches!(known.connection, Connection::Loading { .. }) {
+                        known.connection = Connection::of_recording(known.fresh);
+                    }
                 });
             }
             Update::Lost {
@@ -162,9 +170,7 @@ impl Intake {
     fn events(&mut self, model: &mut Model, feed: usize, chunk: &Chunk, now: i64) {
         let id = self.id(model, feed, chunk.source, chunk.node.clone());
         model.instance(id, &chunk.instance);
-        let mut batch = Lines::new().feed(chunk.text());
-        batch.dropped = batch.dropped.saturating_add(chunk.dropped);
-        model.ingest(id, &batch);
+        model.ingest(id, chunk.batch());
         if !self.feeds.get(feed).is_some_and(|feed| feed.recording) {
             return;
         }
@@ -176,12 +182,12 @@ impl Intake {
         let old = last.time < now.saturating_sub(FRESH);
         let fresh = !summary && !old;
         self.each_source(model, feed, chunk.source, |known| known.fresh = fresh);
-        let connection = if summary || old {
-            Connection::Ended
-        } else {
-            Connection::Live
-        };
-        self.each(model, feed, chunk.source, |now| *now = connection.clone());
+        self.each(model, feed, chunk.source, |connection| {
+            // What is not read to its end yet may be fresher there.
+            if !matches!(connection, Connection::Loading { .. }) {
+                *connection = Connection::of_recording(fresh);
+            }
+        });
     }
 
     /// The model's source for a stream and a node.

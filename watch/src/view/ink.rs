@@ -39,7 +39,14 @@ impl<'a> Ink<'a> {
             }
             return at;
         }
-        let clean = text::clean(text);
+        let mut clean = text::clean(text);
+        if self.theme.is_ascii() && !clean.is_ascii() {
+            // Data may hold what the terminal does not know: its cells would shift.
+            clean = clean
+                .chars()
+                .map(|c| if c.is_ascii() { c } else { '?' })
+                .collect();
+        }
         let fitting = text::fit(&clean, max.into(), self.theme.glyphs().more);
         self.buf.set_stringn(x, y, &fitting, max.into(), style).0
     }

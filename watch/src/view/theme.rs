@@ -81,6 +81,11 @@ impl Theme {
         self.colors
     }
 
+    /// Is the terminal one that knows ASCII only?
+    pub(crate) fn is_ascii(&self) -> bool {
+        self.ascii
+    }
+
     pub(crate) fn glyphs(&self) -> &'static Glyphs {
         if self.ascii { &ASCII } else { &UNICODE }
     }

@@ -1,9 +1,8 @@
 //! Recordings that are broken in every way: said, counted, and gone on from.
 
 use insta::assert_snapshot;
-use ndra_watch::recording::{Lines, Loaded, Loader, MAX_LINE, Oddity};
+use ndra_watch::recording::{Lines, MAX_LINE, Oddity};
 use ndra_watch::sample::{Life, Sample};
-use std::time::Duration;
 
 use crate::bed::*;
 
@@ -86,7 +85,7 @@ fn garbage_between_good_lines() {
         };
         bytes.extend_from_slice(junk);
     }
-    assert_snapshot!(status(&bytes), @"▲ 5 unreadable lines, 1 event of another schema (no schema)");
+    assert_snapshot!(status(&bytes), @"▲ 5 unreadable lines");
     let model = recorded(&bytes, (80, 24));
     assert_eq!(model.position().1, text.lines().count() as u64 - 1);
 }
@@ -162,45 +161,4 @@ fn escapes_are_read() {
         ndra_core::event::Actor::Runtime,
         "the step's usual caller"
     );
-}
-
-#[test]
-fn the_loader_hands_over_all_and_ends() {
-    let all = Sample::new().crowd(200, 50).lines();
-    let len = all.len() as u64;
-    let loader = Loader::start(std::io::Cursor::new(all)).unwrap();
-    let (mut events, mut bytes) = (0, 0);
-    loop {
-        match loader.next(Duration::from_secs(10)) {
-            Some(Loaded::Batch { batch, read }) => {
-                events += batch.entries.len();
-                bytes = read;
-            }
-            Some(Loaded::End) => break,
-            other => panic!("{other:?}"),
-        }
-    }
-    assert_eq!(bytes, len);
-    assert!(events > 4000, "{events}");
-    assert!(loader.ready().is_none());
-}
-
-#[test]
-fn a_loader_that_is_dropped_stops() {
-    struct Endless(std::sync::mpsc::Sender<()>);
-    impl std::io::Read for Endless {
-        fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
-            buf.fill(b'\n');
-            Ok(buf.len())
-        }
-    }
-    impl Drop for Endless {
-        fn drop(&mut self) {
-            let _ = self.0.send(());
-        }
-    }
-    let (gone, ended) = std::sync::mpsc::channel();
-    let loader = Loader::start(Endless(gone)).unwrap();
-    drop(loader);
-    ended.recv_timeout(Duration::from_secs(10)).unwrap();
 }

@@ -403,6 +403,27 @@ fn ascii() {
     assert_snapshot!(all);
 }
 
+/// What comes from outside keeps its columns on a terminal that knows ASCII only.
+#[test]
+fn ascii_data() {
+    let lines = String::from_utf8(Sample::new().flow(1, 0, Life::RangeUsedUp).lines()).unwrap();
+    let lines = lines
+        .replace("default/", "größe-東京/")
+        .replace("\"error\":\"", "\"error\":\"naïve — ");
+    assert!(lines.contains("東京") && lines.contains("naïve"));
+    let mut model = recorded(lines.as_bytes(), (120, 40));
+    for _ in 0..3 {
+        let unicode = text(&model);
+        let plain = frame::to_text(&drawn(&model, &Theme::new(Colors::None, true)));
+        assert!(plain.is_ascii(), "{plain}");
+        assert!(
+            unicode.contains("größe-東京") && plain.contains("gr??e-??"),
+            "{plain}"
+        );
+        model.act(Action::Open);
+    }
+}
+
 #[test]
 fn no_color_means_none() {
     let model = crowd((80, 24));

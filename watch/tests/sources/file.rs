@@ -269,8 +269,31 @@ async fn a_slow_reader_gets_all_of_a_recording() {
             assert_eq!(line.seq, next);
             next += 1;
         }
-        assert_eq!(chunk.dropped, 0);
+        assert_eq!(chunk.dropped(), 0);
         tokio::task::yield_now().await;
     }
     assert!(most < 600_000, "{most}");
+}
+
+#[tokio::test]
+async fn a_large_recording_tells_how_far_it_is_read() {
+    let dir = dir();
+    let path = dir.path().join("run.jsonl");
+    append(&path, &lines(1, 50_000));
+    let size = path.metadata().unwrap().len();
+    let mut reader = Reader::file(&path, Options::default());
+    let (mut told, mut events) = (Vec::new(), 0);
+    while let Some(update) = reader.any().await {
+        match update {
+            Update::Reading { read, of, .. } => {
+                assert_eq!(of, size);
+                told.push(read);
+            }
+            Update::Events(chunk) => events += chunk.len(),
+            _ => {}
+        }
+    }
+    assert_eq!(events, 50_000);
+    assert!((10..100).contains(&told.len()), "{told:?}");
+    assert!(told.is_sorted_by(|a, b| a < b) && told.last() < Some(&size));
 }

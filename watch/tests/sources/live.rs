@@ -148,7 +148,7 @@ async fn a_reader_that_does_not_read_loses_events_and_is_told_how_many() {
     let (mut last, mut read, mut dropped) = (0, 0, 0);
     while last < total {
         let chunk = reader.chunk().await;
-        dropped += chunk.dropped;
+        dropped += chunk.dropped();
         for line in chunk.lines() {
             read += 1;
             last = line.seq;

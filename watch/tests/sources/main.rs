@@ -62,8 +62,17 @@ impl Reader {
         Self(Feed::open(Source::File(path.into()), options))
     }
 
-    /// The next news; `None` at the end.
+    /// The next news, but for how far a recording is read; `None` at the end.
     async fn next(&mut self) -> Option<Update> {
+        loop {
+            let news = self.any().await;
+            if !matches!(news, Some(Update::Reading { .. })) {
+                return news;
+            }
+        }
+    }
+
+    async fn any(&mut self) -> Option<Update> {
         tokio::time::timeout(PATIENCE, self.0.next())
             .await
             .expect("no news")
@@ -130,7 +139,7 @@ fn in_words(update: &Update) -> String {
                 lines.collect::<Vec<_>>().join(" "),
                 chunk.instance,
                 chunk.node.as_deref().unwrap_or("-"),
-                chunk.dropped
+                chunk.dropped()
             )
         }
         Update::Garbage {
@@ -138,6 +147,7 @@ fn in_words(update: &Update) -> String {
             count,
             sample,
         } => format!("{} garbage {count}: {sample}", source.0),
+        Update::Reading { source, read, of } => format!("{} read {read} of {of}", source.0),
         Update::Tail { source, broken } => format!("{} broken {broken}", source.0),
         Update::Lost { source, reason, .. } => format!("{} lost: {reason}", source.0),
         Update::Ended { source } => format!("{} ended", source.0),

@@ -30,7 +30,7 @@ async fn take(live: bool, after: &[&str], node: Option<&str>, pieces: &[String])
                     "{}@{} dropped {}: {}",
                     chunk.instance,
                     chunk.node.as_deref().unwrap_or("-"),
-                    chunk.dropped,
+                    chunk.dropped(),
                     text.trim_end().replace('\n', " ")
                 )
             }
