@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ndra_core::event::Event;
 
-use super::line::{Place, Scanned, scan};
+use super::line::{Place, scan};
 use super::update::SourceId;
 use crate::recording::{Batch, LineKind};
 
@@ -177,7 +177,7 @@ impl Chunk {
             let (Some(line), Some(mark)) = (self.line(index), self.marks.get(index)) else {
                 break;
             };
-            if let Scanned::Line(place) = scan(line.json) {
+            if let Ok(Some(place)) = scan(line.json) {
                 part.push(&place, "");
                 if let Some(last) = part.marks.last_mut() {
                     last.time = mark.time;
@@ -213,7 +213,7 @@ mod tests {
             (event(3, known), ""),
             ("{\"summary\":{\"pods\":3}}".into(), ""),
         ] {
-            let Scanned::Line(place) = scan(line.as_bytes()) else {
+            let Ok(Some(place)) = scan(line.as_bytes()) else {
                 panic!("{line}");
             };
             chunk.push(&place, tail);

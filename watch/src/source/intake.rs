@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::chunk::Chunk;
-use super::line::{Cut, Cutter, MAX_LINE, Place, Scanned, scan};
+use super::line::{Cut, Cutter, Garbage, MAX_LINE, Place, scan};
 use super::update::{Position, SourceId, Update, is_instance};
 use crate::recording::LineKind;
 
@@ -150,12 +150,12 @@ impl Intake {
             return Ok(());
         }
         match scan(line) {
-            Scanned::Blank => Ok(()),
-            Scanned::Garbage => {
+            Ok(None) => Ok(()),
+            Err(Garbage) => {
                 self.count_garbage(line);
                 Ok(())
             }
-            Scanned::Line(place) => match place.kind {
+            Ok(Some(place)) => match place.kind {
                 LineKind::Summary => self.summary(&place).await,
                 LineKind::Driver | LineKind::Event => self.numbered(&place, beside).await,
             },
@@ -221,7 +221,7 @@ impl Intake {
             self.say(update).await?;
         }
         match self.chunk.take() {
-            Some(chunk) => self.say(Update::Events(chunk)).await,
+            Some(chunk) => self.say(Update::Events(Box::new(chunk))).await,
             None => Ok(()),
         }
     }

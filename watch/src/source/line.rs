@@ -29,15 +29,9 @@ pub(super) struct Place<'a> {
     pub(super) parsed: Option<Line<'a>>,
 }
 
-/// What a line is.
-#[derive(Debug)]
-pub(super) enum Scanned<'a> {
-    Line(Place<'a>),
-    /// Nothing: it keeps a connection alive.
-    Blank,
-    /// Not a line of this format.
-    Garbage,
-}
+/// Not a line of this format.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Garbage;
 
 /// The place alone, of an event whose other keys are not what they are today: another
 /// version may have changed them. Keys that only a reader of several sources needs
@@ -54,24 +48,23 @@ struct Head<'a> {
     dropped: Option<u64>,
 }
 
-/// Reads one line, without its line feed.
-pub(super) fn scan(line: &[u8]) -> Scanned<'_> {
+/// Reads one line, without its line feed. A blank one has no place: it keeps a connection
+/// alive.
+pub(super) fn scan(line: &[u8]) -> Result<Option<Place<'_>>, Garbage> {
     let line = line.trim_ascii();
     if line.is_empty() {
-        return Scanned::Blank;
+        return Ok(None);
     }
     // The parser would also read a list as an event whose fields come in order.
     if line.len() > MAX_LINE || line[0] != b'{' {
-        return Scanned::Garbage;
+        return Err(Garbage);
     }
     // Looked at as a whole, and not text by text: that is most of the work otherwise.
     let Ok(line) = std::str::from_utf8(line) else {
-        return Scanned::Garbage;
+        return Err(Garbage);
     };
-    match place(line).filter(Place::is_plain) {
-        Some(place) => Scanned::Line(place),
-        None => Scanned::Garbage,
-    }
+    let place = place(line).filter(Place::is_plain);
+    place.map(Some).ok_or(Garbage)
 }
 
 fn place(line: &str) -> Option<Place<'_>> {
@@ -226,8 +219,8 @@ mod tests {
         let time = r#""time":"2026-11-24T04:09:00.000000001Z""#;
         let event = |rest: &str| format!("{{{time},{rest}}}");
         let kind = |line: &str| match scan(line.as_bytes()) {
-            Scanned::Line(place) => Some((place.kind, place.parsed.is_some())),
-            Scanned::Blank | Scanned::Garbage => None,
+            Ok(Some(place)) => Some((place.kind, place.parsed.is_some())),
+            Ok(None) | Err(Garbage) => None,
         };
         let is_event = |line: &str| kind(line) == Some((LineKind::Event, true));
         assert!(is_event(&event(r#""seq":1,"new key":[[{}]]"#)));
@@ -253,11 +246,11 @@ mod tests {
             r#"{"seq":1,"time":"9999-12-31T00:00:00Z"}"#,
         ] {
             let head: String = bad.chars().take(80).collect();
-            assert!(matches!(scan(bad.as_bytes()), Scanned::Garbage), "{head}");
+            assert_eq!(scan(bad.as_bytes()).unwrap_err(), Garbage, "{head}");
         }
-        assert!(matches!(scan(b"{\"a\":\"\xff\"}"), Scanned::Garbage));
+        assert!(scan(b"{\"a\":\"\xff\"}").is_err());
         assert_eq!(kind("{\"summary\":{}}"), Some((LineKind::Summary, true)));
         assert_eq!(kind("{\"driver\":{}}"), Some((LineKind::Driver, true)));
-        assert!(matches!(scan(b" \r"), Scanned::Blank));
+        assert!(scan(b" \r").unwrap().is_none());
     }
 }

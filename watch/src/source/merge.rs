@@ -203,7 +203,7 @@ impl Merge {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::line::{Scanned, scan};
+    use crate::source::line::scan;
 
     const WINDOW: Duration = Duration::from_millis(250);
 
@@ -231,7 +231,7 @@ mod tests {
                     "{{\"seq\":1,\"time\":\"{}\"}}",
                     jiff::Timestamp::from_nanosecond(i128::from(*time)).unwrap()
                 );
-                let Scanned::Line(place) = scan(line.as_bytes()) else {
+                let Ok(Some(place)) = scan(line.as_bytes()) else {
                     panic!("{line}");
                 };
                 chunk.push(&place, "");

@@ -144,7 +144,7 @@ impl Fan {
             self.hand_on().await?;
             if self.listed && !self.set.options.follow && self.pods.is_empty() {
                 while let Some(chunk) = self.merge.next_of_rest() {
-                    self.say(Update::Events(chunk)).await?;
+                    self.say(Update::Events(Box::new(chunk))).await?;
                 }
                 self.hand_on().await?;
                 return self.say(Update::Ended { source: SET }).await;
@@ -166,7 +166,7 @@ impl Fan {
                     instant: Instant::now(),
                     wall: i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX),
                 };
-                self.merge.push(now, chunk);
+                self.merge.push(now, *chunk);
                 Ok(())
             }
             Update::Connected { source } => {
@@ -281,7 +281,7 @@ impl Fan {
     /// Hands on what is in order by now.
     async fn hand_on(&mut self) -> Result<(), Closed> {
         while let Some(chunk) = self.merge.next(Instant::now()) {
-            self.say(Update::Events(chunk)).await?;
+            self.say(Update::Events(Box::new(chunk))).await?;
         }
         let merge = &self.merge;
         let ready: Vec<Update> = self

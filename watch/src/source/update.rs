@@ -33,7 +33,7 @@ pub enum Update {
         source: SourceId,
     },
     /// Events, in order.
-    Events(Chunk),
+    Events(Box<Chunk>),
     /// Lines that are no events came, and were passed over.
     Garbage {
         /// Which.

@@ -72,7 +72,7 @@ async fn who_does_not_follow_gets_the_past_and_the_end() {
     let mut reader = Reader::open(&at(&path), Options::default());
     let chunk = reader.chunk().await;
     assert_eq!(
-        in_words(&Update::Events(chunk.clone())),
+        in_words(&Update::Events(Box::new(chunk.clone()))),
         "0 events 3 4 5 6 of [life-1] on -, dropped 2"
     );
     assert!(chunk.events().all(|event| event.is_ok()));

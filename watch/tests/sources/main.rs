@@ -103,7 +103,7 @@ impl Reader {
     async fn chunk(&mut self) -> Chunk {
         loop {
             match self.next().await {
-                Some(Update::Events(chunk)) => return chunk,
+                Some(Update::Events(chunk)) => return *chunk,
                 Some(_) => {}
                 None => panic!("the feed ended"),
             }
