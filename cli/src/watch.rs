@@ -9,7 +9,7 @@ use ndra_watch::Settings;
 use ndra_watch::frame;
 use ndra_watch::input::parse_keys;
 use ndra_watch::source::{Options, Source};
-use ndra_watch::term::{Dashboard, Simulation, Still, TermError};
+use ndra_watch::term::{Dashboard, Panic, Simulation, Still, TermError};
 use ndra_watch::view::{Colors, Theme};
 
 use crate::duration;
@@ -41,9 +41,10 @@ pub(crate) struct Args {
     /// Print the frame as an SVG picture.
     #[arg(long, requires = "frame")]
     svg: bool,
-    /// Panic after the first frame, to see what the terminal is left like.
-    #[arg(long, hide = true, conflicts_with = "frame")]
-    panic: bool,
+    /// Panic after the first frame, here or on another thread, to see what the terminal is
+    /// left like.
+    #[arg(long, hide = true, conflicts_with = "frame", value_parser = panic_place)]
+    panic: Option<Panic>,
 }
 
 const HELP: &str = "\
@@ -181,7 +182,15 @@ pub(crate) fn over(simulation: Simulation) -> Dashboard {
         settings: Settings::default(),
         theme: Theme::from_env(|name| std::env::var(name).ok()),
         simulation: Some(simulation),
-        panics: false,
+        panics: None,
+    }
+}
+
+fn panic_place(word: &str) -> Result<Panic, &'static str> {
+    match word {
+        "here" => Ok(Panic::Here),
+        "elsewhere" => Ok(Panic::Elsewhere),
+        _ => Err("write here or elsewhere"),
     }
 }
 

@@ -4,6 +4,7 @@
 mod act;
 mod action;
 mod clock;
+mod copied;
 mod detail;
 mod entry;
 mod failure;

@@ -65,7 +65,16 @@ pub struct Dashboard {
     /// A simulation in this program, beside or instead of the sources.
     pub simulation: Option<Simulation>,
     /// Panic after the first frame: a test of what the terminal is left like.
-    pub panics: bool,
+    pub panics: Option<Panic>,
+}
+
+/// Where a panic is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Panic {
+    /// In the dashboard's loop.
+    Here,
+    /// On a thread that nobody waits for.
+    Elsewhere,
 }
 
 /// A running simulation: what it does, and what it can be asked for. The keys for that
@@ -151,6 +160,7 @@ impl Dashboard {
             let turn = tokio::select! {
                 // Keys first: they are answered however much comes.
                 biased;
+                () = screen::left() => return Err(TermError::Panicked),
                 () = signals.any() => Turn::End,
                 key = keys.next() => Turn::Key(key),
                 () = until(due) => Turn::Draw,
@@ -168,6 +178,7 @@ impl Dashboard {
                     changed = true;
                     match model.act(action) {
                         Some(Effect::Quit) => return Ok(()),
+                        Some(Effect::Redraw) => screen.clear().map_err(TermError::Terminal)?,
                         Some(Effect::Copy(text)) => screen
                             .write(&clipboard::copy(&text))
                             .map_err(TermError::Terminal)?,
@@ -209,16 +220,19 @@ impl Dashboard {
                     }
                 }
                 Turn::Draw => {
-                    if screen::has_left() {
-                        return Err(TermError::Panicked);
-                    }
                     model.tick(now());
                     screen
                         .draw(|buf| view::draw(&model, &self.theme, buf))
                         .map_err(TermError::Terminal)?;
                     changed = false;
                     drawn = Some(Instant::now());
-                    assert!(!self.panics, "asked to panic after the first frame");
+                    match self.panics {
+                        Some(Panic::Here) => panic!("asked to panic after the first frame"),
+                        Some(Panic::Elsewhere) => {
+                            std::thread::spawn(|| panic!("asked to panic on another thread"));
+                        }
+                        None => {}
+                    }
                 }
             }
         }

@@ -16,6 +16,7 @@ pub fn key(model: &Model, event: KeyEvent) -> Option<Action> {
     if ctrl {
         return match event.code {
             KeyCode::Char('c' | 'd' | 'q') => Some(Action::Quit),
+            KeyCode::Char('l') => Some(Action::Redraw),
             KeyCode::Char('f') => Some(Action::Page(1)),
             KeyCode::Char('b') => Some(Action::Page(-1)),
             KeyCode::Char('n') => Some(Action::Move(1)),

@@ -51,6 +51,8 @@ struct Head<'a> {
 /// Reads one line, without its line feed. A blank one has no place: it keeps a connection
 /// alive.
 pub(super) fn scan(line: &[u8]) -> Result<Option<Place<'_>>, Garbage> {
+    // Some editors begin a file with a mark of its encoding.
+    let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
     let line = line.trim_ascii();
     if line.is_empty() {
         return Ok(None);
@@ -226,6 +228,7 @@ mod tests {
         assert!(is_event(&event(r#""seq":1,"new key":[[{}]]"#)));
         assert!(is_event(&event(r#""seq":1,"instance":"a-1","node":"n""#)));
         assert!(is_event(&format!("  {} \r", event(r#""seq":1"#))));
+        assert!(is_event(&format!("\u{feff}{}", event(r#""seq":1"#))));
         // A later version may say more of a claim than this one can read.
         let newer = event(r#""seq":1,"claim":"a/b""#);
         assert_eq!(kind(&newer), Some((LineKind::Event, false)));

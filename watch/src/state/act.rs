@@ -20,6 +20,7 @@ impl Model {
         self.stale.rows |= reorders;
         match action {
             Action::Quit => return Some(Effect::Quit),
+            Action::Redraw => return Some(Effect::Redraw),
             Action::Show(screen) => self.show(screen),
             Action::Turn { back } => {
                 self.show(turned(&Screen::ALL, self.look.screen, back));
@@ -72,7 +73,10 @@ impl Model {
             }),
             Action::Paste(pasted) => self.typed(|text| {
                 let room = MAX_PROMPT.saturating_sub(text.len());
-                text.extend(pasted.chars().filter(|c| !c.is_control()).take(room));
+                // A line's end stands between two words.
+                let plain = pasted.trim().chars();
+                let plain = plain.map(|c| if c.is_control() { ' ' } else { c });
+                text.extend(plain.take(room));
             }),
             Action::Erase => self.erase(),
             Action::EraseWord => self.typed(|text| {

@@ -109,6 +109,8 @@ impl Grouping {
 pub enum Action {
     /// End the program.
     Quit,
+    /// Draw everything anew.
+    Redraw,
     /// Show a screen.
     Show(Screen),
     /// Show the next (or, backwards, the previous) screen.
@@ -233,6 +235,8 @@ pub enum Control {
 pub enum Effect {
     /// End the program.
     Quit,
+    /// Draw all of the next frame: another program wrote on the terminal.
+    Redraw,
     /// Put a text into the clipboard.
     Copy(String),
     /// Ask the simulation.

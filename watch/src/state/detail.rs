@@ -203,21 +203,6 @@ impl Model {
             }
         }
     }
-
-    /// What `Copy` copies: the payload with its error, or the flow's line.
-    pub(super) fn copied(&self) -> Option<String> {
-        let flow = self.selected()?;
-        let mut text = format!("{}/{} {}\n", flow.namespace, flow.claim, flow.uid);
-        if let Some((error, _)) = &self.detail.failure {
-            text.push_str(error);
-            text.push('\n');
-        }
-        for line in &self.detail.lines {
-            text.push_str(&line.text());
-            text.push('\n');
-        }
-        Some(text)
-    }
 }
 
 /// Writes the parts of a payload, each under its heading.

@@ -118,7 +118,7 @@ impl Filter {
                     || has(&flow.uid, word)
                     || has(node, word)
                     || flow
-                        .attached()
+                        .interfaces()
                         .any(|a| has(&a.interface, word) || has(&a.ips, word))
                     || errors.contains(word.as_str())
             }

@@ -107,11 +107,12 @@ impl Flow {
         grown
     }
 
-    /// The interfaces that are attached now.
-    pub fn attached(&self) -> impl Iterator<Item = &Address> {
-        self.addresses
-            .iter()
-            .filter(|address| self.state.holds(address.tag))
+    /// The interfaces that are attached now, or of a flow that ended, those that it had.
+    pub fn interfaces(&self) -> impl Iterator<Item = &Address> {
+        let ended = self.state.ended();
+        self.addresses.iter().filter(move |address| {
+            self.state.holds(address.tag) || ended && self.state.held(address.tag)
+        })
     }
 
     /// The first pod's namespace, or the claim's.

@@ -32,6 +32,8 @@ pub struct Cell {
     pub runs: u16,
     /// How often it failed.
     pub fails: u16,
+    /// Did the newest run end badly?
+    failed: bool,
     /// Index of the newest failure's kind.
     pub(crate) failure: u8,
     /// When the newest run began, nanoseconds since 1970.
@@ -48,6 +50,7 @@ impl Cell {
         open: 0,
         runs: 0,
         fails: 0,
+        failed: false,
         failure: 0,
         began: 0,
         ended: 0,
@@ -94,6 +97,8 @@ pub struct FlowState {
     sandbox: u32,
     containers: [u32; 4],
     attached: [u32; 4],
+    /// Of a claim that is leaving: what was attached until then.
+    had: [u32; 4],
     releasing: [u32; 4],
     newest: Option<Step>,
     troubles: [Option<Trouble>; 4],
@@ -132,6 +137,7 @@ impl Default for FlowState {
             sandbox: 0,
             containers: [0; 4],
             attached: [0; 4],
+            had: [0; 4],
             releasing: [0; 4],
             newest: None,
             troubles: [None; 4],
@@ -181,18 +187,24 @@ impl FlowState {
             }
             step => index(step)..=index(step),
         };
+        let trouble = &mut self.troubles[part(rec.step, self.leaving())];
+        let again = trouble.is_some();
         for cell in &mut self.cells[inside] {
-            if cell.status == Status::Failed {
+            // What went well in an attempt that failed is done over. Elsewhere it stands:
+            // another container of a pod takes nothing from the first.
+            if cell.status == Status::Failed || again && cell.status == Status::Done {
                 cell.status = Status::Waiting;
             }
         }
         if matches!(rec.step, Prepare | Unprepare | Step::Status)
             || (Step::CreateContainer..=Step::Callback).contains(&rec.step)
         {
-            let part = part(rec.step, self.leaving());
-            if let Some(trouble) = &mut self.troubles[part] {
+            if let Some(trouble) = trouble {
                 trouble.stale = true;
             }
+        }
+        if rec.step == Unprepare {
+            self.had = self.attached;
         }
         if rec.step == CniAdd && !self.leaving() {
             // The DEL before it cleared the way.
@@ -221,6 +233,7 @@ impl FlowState {
                 cell.began = rec.at.saturating_sub(back);
             }
         }
+        cell.failed = failed;
         if failed {
             cell.fails = cell.fails.saturating_add(1);
             cell.failure = rec.failure;
@@ -306,8 +319,17 @@ impl FlowState {
     /// counts as skipped: it happened elsewhere, or not at all.
     pub fn status(&self, step: Step) -> Status {
         let cell = self.cell(step);
-        if cell.status != Status::Waiting || cell.seen() {
+        if cell.status != Status::Waiting {
             return cell.status;
+        }
+        if cell.seen() {
+            // Nothing is waited for after the end: what was begun anew and not reached
+            // stands as it was left. A claim that is unprepared has no CDI spec.
+            return match (self.is_unprepared(), cell.failed && step != Step::CdiRemove) {
+                (true, true) => Status::Failed,
+                (true, false) => Status::Done,
+                (false, _) => Status::Waiting,
+            };
         }
         // `status` is not waited for; only the end of the claim passes it over.
         let passed = if step == Step::Status {
@@ -373,7 +395,11 @@ impl FlowState {
 
     /// Is it unprepared, well or not? No attempt follows.
     pub fn ended(&self) -> bool {
-        self.status(Step::Unprepare) == Status::Done && self.running().is_none()
+        self.is_unprepared() && self.running().is_none()
+    }
+
+    fn is_unprepared(&self) -> bool {
+        self.cell(Step::Unprepare).status == Status::Done
     }
 
     fn trouble(&self) -> Option<Trouble> {
@@ -414,6 +440,11 @@ impl FlowState {
     /// Is the interface with this tag attached?
     pub(crate) fn holds(&self, tag: u32) -> bool {
         self.attached.contains(&tag)
+    }
+
+    /// Was the interface with this tag attached until the claim was unprepared?
+    pub(crate) fn held(&self, tag: u32) -> bool {
+        self.had.contains(&tag)
     }
 
     /// Did any step ever fail?

@@ -138,6 +138,8 @@ pub struct Source {
     pub oddities: Oddities,
     /// The last line of the recording.
     pub summary: Option<Summary>,
+    /// Does it only tell which others there are?
+    pub listing: bool,
     /// Events taken in.
     pub events: u64,
     /// Events that the source gave up before they could be read.
@@ -201,6 +203,7 @@ impl Source {
             driver: None,
             oddities: Oddities::default(),
             summary: None,
+            listing: false,
             events: 0,
             dropped: 0,
             reading: false,

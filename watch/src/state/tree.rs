@@ -130,6 +130,11 @@ impl Writer<'_> {
         self.node(1, node, Vec::new(), value, "");
     }
 
+    /// A document of its own.
+    pub(crate) fn document(&mut self, value: &Value) {
+        self.node(0, 1, Vec::new(), value, "");
+    }
+
     /// Lines as they are: text that is no JSON.
     pub(crate) fn text(&mut self, text: &str) {
         for part in text.lines() {

@@ -47,14 +47,15 @@ impl Intake {
             let name = source.to_string();
             let id = model.add_source(&name, "");
             let recording = matches!(source, Source::File(_));
+            let set = matches!(source, Source::DaemonSet { .. });
             let reading = recording || matches!(source, Source::Stdin);
-            if let Some(source) = model.source_mut(id) {
-                source.reading = reading;
+            if let Some(known) = model.source_mut(id) {
+                (known.reading, known.listing) = (reading, set);
             }
             intake.feeds.push(Origin {
                 first: id,
                 recording,
-                set: matches!(source, Source::DaemonSet { .. }),
+                set,
             });
             intake.known.insert((number, Stream(0), None), id);
             let feed = Feed::open(source, options.clone());

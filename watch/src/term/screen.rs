@@ -8,6 +8,7 @@ use crossterm::terminal::{disable_raw_mode, enable_raw_mode};
 use ratatui::Terminal;
 use ratatui::backend::{Backend, CrosstermBackend};
 use ratatui::buffer::Buffer;
+use tokio::sync::Notify;
 
 use super::TermError;
 
@@ -59,6 +60,11 @@ impl Screen {
         self.write(FRAME.1)
     }
 
+    /// Forgets what is on the terminal: the next frame is sent whole.
+    pub(super) fn clear(&mut self) -> io::Result<()> {
+        self.terminal.clear()
+    }
+
     /// Sends a sequence.
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let backend = self.terminal.backend_mut();
@@ -89,6 +95,17 @@ fn give_back() {
         let mut out = io::stdout();
         let _ = out.write_all(LEAVE).and_then(|()| out.flush());
         let _ = disable_raw_mode();
+        LEFT.notify_one();
+    }
+}
+
+/// Tells whoever waits that the terminal was given back.
+static LEFT: Notify = Notify::const_new();
+
+/// Returns when a panic, on whichever thread, has given the terminal back.
+pub(super) async fn left() {
+    while !has_left() {
+        LEFT.notified().await;
     }
 }
 

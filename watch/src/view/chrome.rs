@@ -47,7 +47,14 @@ pub(super) fn header(ink: &mut Ink<'_>, model: &Model, layout: &Layout) {
 fn mode(ink: &Ink<'_>, model: &Model) -> (String, Style) {
     let theme = ink.theme();
     let glyphs = theme.glyphs();
-    let any = |of: fn(&Connection) -> bool| model.sources().any(|(_, s)| of(&s.connection));
+    // A list of pods that is read says nothing of the pods, once there are any.
+    let lists_alone = model.sources().all(|(_, source)| source.listing);
+    let any = |of: fn(&Connection) -> bool| {
+        model
+            .sources()
+            .filter(|(_, source)| lists_alone || !source.listing)
+            .any(|(_, source)| of(&source.connection))
+    };
     let (sign, word, style) = match model.mode() {
         Mode::Paused => (glyphs.paused, "paused", theme.warn()),
         Mode::Replaying => (glyphs.playing, "replay", theme.busy()),

@@ -277,7 +277,7 @@ fn claim(flow: &Flow) -> &str {
 }
 
 fn address(flow: &Flow) -> String {
-    let mut all = flow.attached();
+    let mut all = flow.interfaces();
     let Some(first) = all.next() else {
         return String::new();
     };

@@ -47,7 +47,7 @@ pub(super) fn title(
         (claim, theme.text()),
     ];
     let addresses: Vec<String> = flow
-        .attached()
+        .interfaces()
         .map(|a| format!("{} {}", a.interface, a.ips))
         .collect();
     for address in &addresses {

@@ -126,8 +126,10 @@ fn message(ink: &Ink<'_>, model: &Model) -> (String, Style) {
         let words = "the oldest payloads were given up to stay within the memory".into();
         return (words, theme.dim());
     }
+    // How it ended is known at its end: not before, when time stands further back.
+    let (shown, all) = model.position();
     let summary = model.sources().find_map(|(_, s)| s.summary.clone());
-    if let Some(summary) = summary {
+    if let Some(summary) = summary.filter(|_| shown == all) {
         let s = |n: u64| if n == 1 { "" } else { "s" };
         let (pods, attached) = (summary.pods, summary.attachments);
         let left = if summary.leaks.is_empty() {

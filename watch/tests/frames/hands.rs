@@ -237,12 +237,27 @@ fn a_search_looks_into_folds_and_opens_them() {
 #[test]
 fn copying_asks_the_host() {
     let mut model = crowd();
-    let Some(Effect::Copy(copied)) = press(&mut model, "3c") else {
-        panic!("nothing was copied");
+    let mut copied = |keys: &str| match press(&mut model, keys) {
+        Some(Effect::Copy(copied)) => copied,
+        other => panic!("{keys}: {other:?}"),
     };
-    assert!(copied.starts_with("lab/cache-57-net "), "{copied}");
-    assert!(copied.contains("no IP addresses available"));
-    assert!(copied.contains("\"type\": \"macvlan\""));
+    // Another program can read all of it, whatever is folded here.
+    let step: serde_json::Value = serde_json::from_str(&copied("3zc")).unwrap();
+    assert_eq!(step["claim"]["name"], "cache-57-net");
+    assert_eq!(step["step"], "cni-add");
+    let error = step["error"].as_str().unwrap();
+    assert!(error.contains("no IP addresses available"), "{error}");
+    assert_eq!(
+        step["request"]["config"]["plugins"][0]["type"], "macvlan",
+        "{step:#}"
+    );
+    let yaml: serde_json::Value = serde_saphyr::from_str(&copied("yc")).unwrap();
+    assert_eq!(yaml, step);
+    assert_snapshot!(copied("1c"), @r"
+    claim lab/cache-57-net 00000039-5f0e-4c1b-9a3d-7e42c0ffee00
+    pod lab/cache-57
+    cni-add failed: Multus refused ADD of net1 in pod: failed to allocate for range 0: no IP addresses available in range set: 10.10.0.1-10.10.255.254
+    ");
     assert!(text(&model).contains("copied"), "it says so");
 }
 

@@ -518,3 +518,27 @@ fn names_cannot_break_the_screen() {
     assert!(!all.contains(['\u{1b}', '\u{202e}', '\u{7}']), "{all:?}");
     assert!(!frame::to_svg(&buf).contains("<script"));
 }
+
+/// A list of pods that can be read says nothing of drivers that cannot.
+#[test]
+fn all_nodes_of_a_daemon_set_are_lost() {
+    let mut model = Model::new(Settings::default());
+    let list = model.add_source("ds://kube-system/network-dra", "");
+    let header = |model: &Model| text(model).lines().next().unwrap().to_owned();
+    {
+        let list = model.source_mut(list).unwrap();
+        (list.listing, list.connection) = (true, Connection::Live);
+    }
+    model.tick(ORIGIN);
+    assert!(header(&model).contains("● live"), "no pod is known yet");
+    for node in ["node-a", "node-b"] {
+        let id = model.add_stream(list, node);
+        model.source_mut(id).unwrap().connection = Connection::Lost {
+            reason: "the exec ended".into(),
+            retry_at: ORIGIN + S,
+        };
+    }
+    model.tick(ORIGIN);
+    let lost = header(&model);
+    assert!(lost.contains("▲ lost") && !lost.contains("live"), "{lost}");
+}

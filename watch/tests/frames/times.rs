@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 use ndra_watch::recording::Lines;
 use ndra_watch::sample::{Life, Sample};
-use ndra_watch::state::{Connection, Mode, Model, Settings, Stage};
+use ndra_watch::state::{Connection, Mode, Model, Settings, Stage, Status};
 use ndra_watch::{Action, frame};
 
 use crate::bed::*;
@@ -216,4 +216,35 @@ fn memory_is_bounded_and_what_was_known_stays_known() {
     model.act(Action::Begin);
     let frame = text(&model);
     assert!(frame.contains("web-0"), "{frame}");
+}
+
+/// The cells of a flow that is tried again are those of the new try; after the end nothing
+/// waits.
+#[test]
+fn a_new_try_empties_its_cells() {
+    let lines = include_bytes!("../../../fixtures/recordings/broken.jsonl");
+    let mut model = recorded(lines, (80, 24));
+    let mut cells = |at: i64| {
+        model.act(Action::GoToTime(at * 1_000_000));
+        let frame = text(&model);
+        let row = frame.lines().nth(2).unwrap();
+        row.split_once("net1")
+            .unwrap()
+            .1
+            .split("   ")
+            .find(|w| !w.is_empty())
+            .unwrap()
+            .trim()
+            .to_owned()
+    };
+    assert_snapshot!(cells(62), @"●●● xxx●✗ ◒ ···");
+    assert_snapshot!(cells(71), @"●●● ◒···· ● ···");
+    let ended = include_bytes!("../../../fixtures/recordings/shop.jsonl");
+    let model = recorded(ended, (80, 24));
+    for flow in (0..model.rows().shown).filter_map(|row| model.rows().flow(row)) {
+        let flow = model.flow(flow).unwrap();
+        for step in ndra_core::event::Step::ALL {
+            assert_ne!(flow.state.status(*step), Status::Waiting, "{}", flow.claim);
+        }
+    }
 }
