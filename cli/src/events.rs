@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use ndra_watch::recording::{Oddities, Oddity};
 use ndra_watch::source::{Chunk, Feed, HEARTBEAT, LineKind, Options, Position, Source, Update};
 use tokio::time::Instant;
 
@@ -141,6 +142,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode, Failure> {
         attached: args.attached,
         follow: args.follow,
         unreadable: 0,
+        oddities: Oddities::default(),
         remarks: Remarks::default(),
         failed: None,
     };
@@ -177,6 +179,7 @@ struct Printer {
     attached: bool,
     follow: bool,
     unreadable: u64,
+    oddities: Oddities,
     remarks: Remarks,
     failed: Option<String>,
 }
@@ -257,6 +260,7 @@ impl Printer {
             let text = self.shown(chunk.text()).into_owned();
             return self.out.write(text).await.map(|()| None);
         }
+        self.oddities.add(&chunk.batch().oddities);
         let node = chunk.node.as_deref();
         let mut bytes = Vec::new();
         let mut met = None;
@@ -301,6 +305,14 @@ impl Printer {
     /// Says something on standard error.
     async fn end(mut self, end: End, args: &Args, source: &Source) -> Result<ExitCode, Failure> {
         self.remarks.end();
+        let other = self.oddities.of(Oddity::Schema);
+        if other > 0 && self.text.is_some() && !matches!(end, End::Gone) {
+            let s = if other == 1 { " is" } else { "s are" };
+            let sample = self.oddities.sample(Oddity::Schema).unwrap_or_default();
+            remark(&format!(
+                "{other} event{s} of another schema ({sample}): some of what they say may be left out"
+            ));
+        }
         if self.unreadable > 0 && !matches!(end, End::Gone) {
             let s = if self.unreadable == 1 { "" } else { "s" };
             remark(&format!(

@@ -219,6 +219,13 @@ fn events_of_another_time_are_passed_over_with_a_word() {
     );
     let json = ndra(&[file, "-o", "json"]).output().unwrap();
     assert_eq!(String::from_utf8(json.stdout).unwrap(), text);
+    let text = text.replace("levitate", "unprepare");
+    fs::write(&path, text.replacen("\"schema\":1", "\"schema\":7", 3)).unwrap();
+    let output = ndra(&[file]).output().unwrap();
+    assert_eq!(
+        String::from_utf8(output.stderr).unwrap(),
+        "ndra events: 3 events are of another schema (schema 7): some of what they say may be left out\n"
+    );
 }
 
 #[test]
