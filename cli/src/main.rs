@@ -1,8 +1,5 @@
 //! The program `ndra`: the driver, the simulation of a node around it, and their tools.
 
-// The reports of a run are the simulation's; some of what they are made of is everybody's.
-#![cfg_attr(not(feature = "simulate"), allow(dead_code, unused_imports))]
-
 mod args;
 mod completions;
 mod doctor;

@@ -13,7 +13,9 @@ use serde_json::Value;
 pub(crate) use kind::Kind;
 pub(crate) use object::Object;
 pub(crate) use read::read;
-pub(crate) use yaml::{documents, typed};
+pub(crate) use yaml::documents;
+#[cfg(feature = "simulate")]
+pub(crate) use yaml::typed;
 
 use crate::problem::{Place, Problem, Problems};
 
@@ -38,6 +40,7 @@ pub(crate) fn load(files: &[PathBuf]) -> Result<Vec<Object>, Problems> {
 ///
 /// # Errors
 /// Every problem in it.
+#[cfg(feature = "simulate")]
 pub(crate) fn parse(name: &str, text: &str) -> Result<Vec<Object>, Problems> {
     let mut objects = Vec::new();
     let mut problems = Vec::new();
@@ -49,6 +52,7 @@ pub(crate) fn parse(name: &str, text: &str) -> Result<Vec<Object>, Problems> {
 ///
 /// # Errors
 /// Every problem in them.
+#[cfg(feature = "simulate")]
 pub(crate) fn from_values(file: &str, values: Vec<Value>) -> Result<Vec<Object>, Problems> {
     let mut objects = Vec::new();
     let mut problems = Vec::new();

@@ -9,7 +9,9 @@ use ndra_watch::Settings;
 use ndra_watch::frame;
 use ndra_watch::input::parse_keys;
 use ndra_watch::source::{Options, Source};
-use ndra_watch::term::{Dashboard, Panic, Simulation, Still, TermError};
+#[cfg(feature = "simulate")]
+use ndra_watch::term::Simulation;
+use ndra_watch::term::{Dashboard, Panic, Still, TermError};
 use ndra_watch::view::{Colors, Theme};
 
 use crate::duration;
@@ -175,6 +177,7 @@ async fn show(args: Args) -> Result<ExitCode, Failure> {
 }
 
 /// The dashboard of a simulation that runs in this program.
+#[cfg(feature = "simulate")]
 pub(crate) fn over(simulation: Simulation) -> Dashboard {
     Dashboard {
         sources: Vec::new(),

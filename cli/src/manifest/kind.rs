@@ -41,12 +41,14 @@ pub(crate) static POD: Kind = kind("", "Pod", "pods", true);
 /// Pods of one template, replaced step by step.
 pub(crate) static DEPLOYMENT: Kind = kind("apps", "Deployment", "deployments", true);
 /// What a Deployment makes for each of its templates.
+#[cfg(feature = "simulate")]
 pub(crate) static REPLICA_SET: Kind = kind("apps", "ReplicaSet", "replicasets", true);
 /// Nodes.
 pub(crate) static NODE: Kind = kind("", "Node", "nodes", false);
 /// Namespaces.
 pub(crate) static NAMESPACE: Kind = kind("", "Namespace", "namespaces", false);
 /// Core events.
+#[cfg(feature = "simulate")]
 pub(crate) static EVENT: Kind = kind("", "Event", "events", true);
 /// Claims.
 pub(crate) static CLAIM: Kind = kind(DRA, "ResourceClaim", "resourceclaims", true);
@@ -56,6 +58,7 @@ pub(crate) static TEMPLATE: Kind =
 /// Device classes.
 pub(crate) static CLASS: Kind = kind(DRA, "DeviceClass", "deviceclasses", false);
 /// What drivers publish.
+#[cfg(feature = "simulate")]
 pub(crate) static SLICE: Kind = kind(DRA, "ResourceSlice", "resourceslices", false);
 /// Claims of Kubernetes 1.29.
 pub(crate) static CLASSIC_CLAIM: Kind = Kind {
@@ -117,6 +120,7 @@ impl Kind {
     }
 
     /// The kind in that API, where it is another.
+    #[cfg(feature = "simulate")]
     pub(crate) fn classic(&'static self) -> &'static Self {
         let classic = [&CLASSIC_CLAIM, &CLASSIC_TEMPLATE];
         { classic }
@@ -145,6 +149,7 @@ impl Kind {
     }
 
     /// For a dynamic client.
+    #[cfg(feature = "simulate")]
     pub(crate) fn resource(&self) -> kube::core::ApiResource {
         kube::core::ApiResource {
             group: self.group.to_owned(),

@@ -90,6 +90,7 @@ impl Object {
     }
 
     /// The same object under another name.
+    #[cfg(feature = "simulate")]
     pub(crate) fn renamed(&self, name: String) -> Self {
         let mut copy = self.clone();
         copy.value["metadata"]["name"] = Value::String(name.clone());

@@ -1,5 +1,6 @@
 //! YAML and JSON with strict budgets, so that a hostile file costs neither memory nor stack.
 
+#[cfg(feature = "simulate")]
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_saphyr::budget::BudgetBreach;
@@ -42,6 +43,7 @@ pub(crate) fn documents(name: &str, text: &str) -> Result<Vec<Document>, Problem
 }
 
 /// The one document of `text` as a `T`, unknown keys and wrong types refused where `T` does.
+#[cfg(feature = "simulate")]
 pub(crate) fn typed<T: DeserializeOwned>(name: &str, text: &str) -> Result<T, Problem> {
     serde_saphyr::from_str_with_options(text, options()).map_err(|error| problem(name, &error))
 }

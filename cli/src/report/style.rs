@@ -6,6 +6,7 @@ use std::fmt::{self, Display};
 use anstyle::{AnsiColor, Effects, Style};
 
 /// Columns that the text uses.
+#[cfg(feature = "simulate")]
 pub(crate) const WIDTH: usize = 80;
 
 /// Names, as headings.
@@ -19,6 +20,7 @@ pub(crate) const BAD: Style = AnsiColor::Red.on_default();
 /// What deserves a look.
 pub(crate) const WARN: Style = AnsiColor::Yellow.on_default();
 /// The result the user came for.
+#[cfg(feature = "simulate")]
 pub(crate) const RESULT: Style = AnsiColor::Cyan.on_default().effects(Effects::BOLD);
 
 /// `text` in `style`; the stream it goes to drops the style where it does not belong.
@@ -116,6 +118,7 @@ impl Look {
 }
 
 /// `text` in lines of at most `width` characters, broken at spaces where there are any.
+#[cfg(feature = "simulate")]
 pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     for paragraph in text.lines() {

@@ -196,12 +196,12 @@ impl FlowState {
                 cell.status = Status::Waiting;
             }
         }
-        if matches!(rec.step, Prepare | Unprepare | Step::Status)
-            || (Step::CreateContainer..=Step::Callback).contains(&rec.step)
+        let opens = matches!(rec.step, Prepare | Unprepare | Step::Status)
+            || (Step::CreateContainer..=Step::Callback).contains(&rec.step);
+        if let Some(trouble) = trouble
+            && opens
         {
-            if let Some(trouble) = trouble {
-                trouble.stale = true;
-            }
+            trouble.stale = true;
         }
         if rec.step == Unprepare {
             self.had = self.attached;
