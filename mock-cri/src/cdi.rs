@@ -1,39 +1,40 @@
 //! CDI devices for containers, kept as fresh as Go's CDI cache keeps them.
 //!
-//! The official Rust crate parses, validates and injects. Its own cache differs from the Go
-//! one that containerd and CRI-O use, so what surrounds it is made here:
+//! containerd and CRI-O share a Go package for CDI, and its cache has ways of its own:
 //!
-//! - The crate watches nothing and scans again with every query. Go's cache scans when a
-//!   file in a watched directory is **written, renamed away or removed**, and when a missing
-//!   directory appears; a file that merely *appears* (hard link, rename from another
-//!   directory) stays unseen until something else happens.
-//! - The crate's scan descends into subdirectories and gives up at the first bad file. Go's
-//!   takes only the files of the directory, sorted, and passes over bad ones.
-//! - The crate keeps one of two devices of one name and equal priority. Go's drops **both**,
-//!   and even one that a later directory would put over them.
+//! - It scans when a file in a watched directory is **written, renamed away or removed**,
+//!   and when a missing directory appears; a file that merely *appears* (hard link, rename
+//!   from another directory) stays unseen until something else happens.
+//! - It takes only the files of the directory, sorted, and passes over bad ones.
+//! - Of two devices of one name and equal priority it drops **both**, and even one that a
+//!   later directory would put over them.
 //!
 //! One thing is better than the real thing on purpose: before a look-up, events that the
 //! kernel has queued are worked off, so a spec that was renamed into place before the call
 //! is always seen. On systems other than Linux the directories are scanned with every
 //! look-up, because their events come too late.
 
+mod edits;
+mod name;
+mod spec;
 mod specs;
 
-use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use container_device_interface::annotations::parse_annotations;
-use container_device_interface::cache::Cache;
 use notify::event::{Flag, ModifyKind, RenameMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use oci_spec::runtime::Spec;
 use tokio::sync::watch;
 
+use edits::Edits;
 use specs::Specs;
+
+/// What the keys of annotations that name devices begin with.
+const ANNOTATION: &str = "cdi.k8s.io/";
 
 /// How long a look-up waits for events that are under way before it takes what is there.
 const MARK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -97,27 +98,64 @@ impl Cdi {
         devices: impl IntoIterator<Item = &'a str>,
         annotations: impl IntoIterator<Item = (&'a String, &'a String)>,
     ) -> Result<Vec<String>, String> {
-        let annotations: HashMap<_, _> = annotations
-            .into_iter()
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect();
-        let (_, annotated) = parse_annotations(&annotations)
-            .map_err(|error| format!("failed to parse CDI device annotations: {error:#}"))?;
         let mut names: Vec<String> = Vec::new();
-        for name in devices.into_iter().map(str::to_owned).chain(annotated) {
-            if !names.contains(&name) {
-                names.push(name);
+        let annotated = annotations
+            .into_iter()
+            .filter(|(key, _)| key.starts_with(ANNOTATION))
+            .flat_map(|(_, value)| value.split(','))
+            .map(|name| (name, true));
+        for (name, annotated) in devices
+            .into_iter()
+            .map(|name| (name, false))
+            .chain(annotated)
+        {
+            if annotated && !name::is_qualified(name) {
+                return Err(format!(
+                    "failed to parse CDI device annotations: invalid CDI device name {name:?}"
+                ));
+            }
+            if !names.iter().any(|known| known == name) {
+                names.push(name.to_owned());
             }
         }
         if names.is_empty() {
             return Ok(names);
         }
         self.catch_up().await;
-        let devices = self.shared.lock().specs.devices(&names);
-        Cache::new(Vec::new(), HashMap::new(), devices)
-            .inject_devices(Some(spec), names.clone())
+        let edits = self.edits(&names);
+        edits
+            .and_then(|edits| {
+                let applied = edits.apply(spec);
+                applied.map_err(|error| format!("failed to inject devices: {error}"))
+            })
             .map_err(|error| format!("CDI device injection failed: {error}"))?;
         Ok(names)
+    }
+
+    /// What these devices change: each spec's own part once, before its first device's.
+    fn edits(&self, names: &[String]) -> Result<Edits, String> {
+        let state = self.shared.lock();
+        let mut edits = Edits::default();
+        let mut shared: Vec<Arc<Edits>> = Vec::new();
+        let mut unknown = Vec::new();
+        for name in names {
+            let Some(device) = state.specs.device(name) else {
+                unknown.push(name.as_str());
+                continue;
+            };
+            if !shared
+                .iter()
+                .any(|known| Arc::ptr_eq(known, &device.shared))
+            {
+                edits.append(&device.shared);
+                shared.push(device.shared.clone());
+            }
+            edits.append(&device.edits);
+        }
+        if unknown.is_empty() {
+            return Ok(edits);
+        }
+        Err(format!("unresolvable CDI devices {}", unknown.join(", ")))
     }
 
     /// Works off what happened to the directories before now.

@@ -5,14 +5,12 @@ use std::ffi::OsStr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use container_device_interface::device::Device;
-use container_device_interface::spec::{Spec, read_spec};
+use super::spec::{self, Device};
 
 /// The largest spec file that is read, in bytes.
 const MAX_SPEC: u64 = 1024 * 1024;
 
-/// The deepest nesting of brackets that is parsed: the YAML parser refuses more, but takes
-/// a minute of quadratic work to say so of a few megabytes.
+/// The deepest nesting of brackets that is parsed; specs need five.
 const MAX_DEPTH: usize = 128;
 
 /// What was read, by file and by device.
@@ -26,7 +24,7 @@ pub(super) struct Specs {
 struct Parsed {
     stamp: Stamp,
     priority: usize,
-    spec: Option<Spec>,
+    devices: Vec<Device>,
 }
 
 #[derive(PartialEq, Eq)]
@@ -38,10 +36,9 @@ struct Stamp {
 }
 
 impl Specs {
-    /// The devices of these names, as far as they are defined once.
-    pub(super) fn devices(&self, names: &[String]) -> HashMap<String, Device> {
-        let known = |name: &String| Some((name.clone(), self.devices.get(name)?.clone()));
-        names.iter().filter_map(known).collect()
+    /// The device of this name, if it is defined once.
+    pub(super) fn device(&self, name: &str) -> Option<&Device> {
+        self.devices.get(name)
     }
 
     /// The file at `path` changed: what was read of it is void.
@@ -59,13 +56,13 @@ impl Specs {
                 let read = match self.files.remove(&path) {
                     Some(read) if read.stamp == stamp && read.priority == priority => read,
                     _ => Parsed {
-                        spec: load(&path, priority),
+                        devices: load(&path),
                         stamp,
                         priority,
                     },
                 };
-                for device in read.spec.iter().flat_map(|spec| spec.devices.values()) {
-                    let name = device.get_qualified_name();
+                for device in &read.devices {
+                    let name = device.name.clone();
                     match devices.get(&name) {
                         Some((held, _)) if *held == priority => {
                             conflicts.insert(name);
@@ -116,19 +113,17 @@ fn spec_files(dir: &Path) -> BTreeMap<PathBuf, Stamp> {
         .collect()
 }
 
-fn load(path: &Path, priority: usize) -> Option<Spec> {
-    let priority = i32::try_from(priority).ok()?;
-    if std::fs::read(path).is_ok_and(|text| too_deep(&text)) {
-        tracing::warn!(path = %path.display(), "CDI spec passed over: nested too deep");
-        return None;
-    }
-    match read_spec(&path.to_path_buf(), priority) {
-        Ok(spec) => Some(spec),
-        Err(error) => {
-            tracing::warn!(path = %path.display(), "CDI spec passed over: {error:#}");
-            None
-        }
-    }
+fn load(path: &Path) -> Vec<Device> {
+    let read = std::fs::read_to_string(path)
+        .map_err(|error| error.to_string())
+        .and_then(|text| match too_deep(text.as_bytes()) {
+            true => Err("nested too deep".to_owned()),
+            false => spec::read(&text),
+        });
+    read.unwrap_or_else(|error| {
+        tracing::warn!(path = %path.display(), "CDI spec passed over: {error}");
+        Vec::new()
+    })
 }
 
 /// Whether more brackets are open at once than any spec needs. Those in strings count, too:
