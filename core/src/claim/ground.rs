@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::Defaults;
 use super::problem::Problem;
 use crate::cni::ConfigList;
-use crate::devices::{Devices, NodeDevice, Usage};
+use crate::devices::{Devices, NodeDevice, SLOT, Usage};
 use crate::shown::{plain, quoted};
 
 /// The plugin that moves an interface of the node into a pod.
@@ -49,7 +49,7 @@ impl<'a> Ground<'a> {
             });
         }
         // Allocated when the driver offered slots.
-        let number = device.strip_prefix("slot-")?;
+        let number = device.strip_prefix(SLOT)?;
         let plain = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
         plain.then_some(Self::Slot {
             uplink,
