@@ -275,6 +275,7 @@ pub(crate) struct Args {
     #[arg(
         long = "allow-cni-type",
         value_name = "TYPE",
+        value_parser = plugin_type,
         default_values = ndra_core::cni::DEFAULT_TYPES,
         help_heading = "Networks"
     )]
@@ -422,6 +423,14 @@ impl Args {
             event_ring: self.event_ring as usize,
         }
     }
+}
+
+/// A plugin's type, or `*`. What can be no type would allow nothing and say nothing.
+pub(crate) fn plugin_type(text: &str) -> Result<String, String> {
+    if text == "*" || ndra_core::cni::is_plugin_type(text) {
+        return Ok(text.to_owned());
+    }
+    Err("write a CNI plugin's name, such as macvlan, or `*` for every type".into())
 }
 
 /// Runs the driver until SIGTERM or Ctrl-C.

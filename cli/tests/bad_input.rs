@@ -376,3 +376,37 @@ fn a_network_is_validated_as_multus_would_read_it() {
     help: list at least one plugin, for example {type: macvlan}
     ");
 }
+
+#[test]
+fn objects_of_another_kubernetes() {
+    let classic = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../examples/kubernetes-1.29/pod.yaml"
+    );
+    let classic = std::fs::read_to_string(classic).unwrap();
+    insta::assert_snapshot!(refused(&["simulate", "-"], &classic), @r"
+    × standard input:7 (document 1): CNIConfig default/net1: apiVersion:
+    │ `dra.networking/v1alpha1` goes with another Kubernetes than DRA v1
+    help: run it with --kubelet-api v1alpha3
+    ");
+    let today = with("{apiVersion: dra.networking/v1alpha1, kind: CNIConfig}");
+    let args = ["simulate", "--kubelet-api", "v1alpha3", "-"];
+    insta::assert_snapshot!(refused(&args, &today), @r"
+    × standard input:2 (document 1): ResourceClaim default/net: apiVersion:
+    │ `resource.k8s.io/v1` goes with another Kubernetes than DRA v1alpha3
+    help: write it as examples/kubernetes-1.29/pod.yaml does, or leave
+          --kubelet-api out
+    ");
+}
+
+#[test]
+fn types_that_no_plugin_has() {
+    for command in [&["validate", "-"][..], &["driver", "--node-name=n"]] {
+        for wrong in ["", "../macvlan", "a b", "-x", "**"] {
+            let option = format!("--allow-cni-type={wrong}");
+            let said = refused(&[command, &[&option]].concat(), "");
+            let words = "write a CNI plugin's name, such as macvlan, or `*` for every type";
+            assert!(said.contains(words), "{said}");
+        }
+    }
+}
