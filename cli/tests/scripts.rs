@@ -77,6 +77,32 @@ fn wrong_usage_is_named() {
     }
 }
 
+/// The manifest is one release's, and so must the image be, which it leaves open.
+#[test]
+fn multus_is_of_one_release() {
+    let text = include_str!("../../examples/multus/kustomization.yaml");
+    let kustomization: serde_json::Value = serde_saphyr::from_str(text).unwrap();
+    let manifest = kustomization["resources"][0].as_str().unwrap();
+    let release = manifest
+        .strip_prefix("https://raw.githubusercontent.com/k8snetworkplumbingwg/multus-cni/")
+        .unwrap()
+        .split('/')
+        .next()
+        .unwrap();
+    let image = kustomization["images"][0]["newTag"].as_str().unwrap();
+    assert_eq!(image, format!("{release}-thick"));
+    let patch = kustomization["patches"][0]["patch"].as_str().unwrap();
+    let patch: serde_json::Value = serde_saphyr::from_str(patch).unwrap();
+    let container = &patch["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(
+        (&patch["metadata"]["name"], &container["name"]),
+        (&"kube-multus-ds".into(), &"kube-multus".into())
+    );
+    // What the tests compare with.
+    let tools = include_str!("../../scripts/real-tools");
+    assert!(tools.contains(release), "{release}");
+}
+
 /// The README's demo is what `kind-up` does, without the words that a person who has one
 /// cluster leaves out.
 #[test]
