@@ -1,16 +1,17 @@
 //! `ndra driver`: the command line of the driver that runs on a node.
 
+mod log;
+
 use std::ffi::OsString;
-use std::io::IsTerminal;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use log::LogFormat;
 use ndra_core::devices::{Pattern, Source};
 use ndra_core::driver::{self, Config, DeviceSource, Driver, StartError};
-use tracing_subscriber::EnvFilter;
 
 use crate::duration;
 use crate::failure::Failure;
@@ -316,15 +317,6 @@ pub(crate) struct Args {
     until_stdin_closes: bool,
 }
 
-/// How the log is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
 /// Who runs the CNI plugins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Cni {
@@ -435,21 +427,7 @@ pub(crate) fn plugin_type(text: &str) -> Result<String, String> {
 
 /// Runs the driver until SIGTERM or Ctrl-C.
 pub(crate) async fn run(args: Args) -> Result<ExitCode, Failure> {
-    let filter = EnvFilter::try_new(&args.log).map_err(|error| {
-        Problem::new(
-            Place::file("--log"),
-            format!("is no filter: {error}"),
-            "write error, warn, info, debug or trace, or MODULE=LEVEL with `,` between",
-        )
-    })?;
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    match args.log_format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
-    }
+    log::init(&args.log, args.log_format)?;
     // Before the start, so that a signal during it is not lost.
     let end = signals::end()?;
     let orphaned = args.until_stdin_closes.then(stdin_closes);
