@@ -68,28 +68,36 @@ impl<'a> Ground<'a> {
         }
     }
 
-    /// Puts a network that stands at `path` on the device.
+    /// Puts a network that stands at `path` on the device. Every plugin of it: where the first
+    /// one makes no interface, as one for addresses does not, a later one may.
     pub(super) fn fit(&self, mut network: ConfigList, path: &str) -> Result<ConfigList, Problem> {
-        // Later plugins work on what the first one made.
-        let Some(first) = network.plugins.first_mut() else {
-            return Ok(network);
-        };
-        let kind = text(first, "type").unwrap_or_default().to_owned();
-        let wrong = match self {
-            Self::Slot { uplink, devices } => slot(first, &kind, uplink, *devices),
+        let many = network.plugins.len() > 1;
+        for (index, plugin) in network.plugins.iter_mut().enumerate() {
+            if let Some((message, mend)) = self.put(plugin) {
+                let place = match many {
+                    true => format!("{path}.plugins[{index}]"),
+                    false => path.to_owned(),
+                };
+                return Err(Problem::new(place, message, mend));
+            }
+        }
+        Ok(network)
+    }
+
+    /// Puts one plugin on the device, or says why not.
+    fn put(&self, plugin: &mut Map<String, Value>) -> Option<Wrong> {
+        let kind = text(plugin, "type").unwrap_or_default().to_owned();
+        match self {
+            Self::Slot { uplink, devices } => slot(plugin, &kind, uplink, *devices),
             Self::Device { device, uplink } => match (kind.as_str(), device.usage) {
                 (HOST_DEVICE, Usage::Shared) => Some(taken_as_a_whole(device, *uplink)),
-                (HOST_DEVICE, Usage::Whole) => host_device(first, device),
-                ("macvlan" | "ipvlan" | "vlan", _) => on_top(first, "master", device),
+                (HOST_DEVICE, Usage::Whole) => host_device(plugin, device),
+                ("macvlan" | "ipvlan" | "vlan", _) => on_top(plugin, "master", device),
                 ("bridge", _) if device.interface.bridge.is_some() => {
-                    on_top(first, "bridge", device)
+                    on_top(plugin, "bridge", device)
                 }
                 _ => None,
             },
-        };
-        match wrong {
-            None => Ok(network),
-            Some((message, mend)) => Err(Problem::new(path, message, mend)),
         }
     }
 }
@@ -261,6 +269,24 @@ mod tests {
         insta::assert_snapshot!(on(&Defaults::default(), "slot-0", plugin()), @"config: the plugin host-device would take the node's uplink eth0 away from the node; name another interface, or use a plugin that makes one on it, such as macvlan");
         insta::assert_snapshot!(on(&defaults, "eth1", plugin()), @r#"config: device is "eth0", but the allocated device is eth1; leave device out to take the allocated one, or select the wanted one: device.attributes[DRIVER].name == NAME in a CEL selector of the request or its class"#);
         insta::assert_snapshot!(on(&defaults, "bond0", json!({"type": "host-device"})), @"config: the plugin host-device takes an interface away from the node, and the allocated device is a share of bond0, which others use; use a plugin that makes an interface on it, such as macvlan, or let the request name a DeviceClass of whole interfaces");
+    }
+
+    #[test]
+    fn no_plugin_of_a_list_goes_elsewhere() {
+        let defaults = defaults();
+        let on = |device: &str, plugin: Value| {
+            let ground = Ground::find(&defaults, device).unwrap();
+            let plugins = json!([{"type": "static"}, plugin]);
+            let list = json!({ "cniVersion": "1.0.0", "name": "n", "plugins": plugins });
+            match ground.fit(serde_json::from_value(list).unwrap(), "config") {
+                Ok(fits) => Value::Object(fits.plugins[1].clone()).to_string(),
+                Err(problem) => problem.to_string(),
+            }
+        };
+        insta::assert_snapshot!(on("bond0", json!({"type": "macvlan", "master": "eth1"})), @r#"config.plugins[1]: master is "eth1", but the allocated device is bond0; leave master out to take the allocated one, or select the wanted one: device.attributes[DRIVER].name == NAME in a CEL selector of the request or its class"#);
+        insta::assert_snapshot!(on("bond0", json!({"type": "host-device", "device": "eth0"})), @"config.plugins[1]: the plugin host-device takes an interface away from the node, and the allocated device is a share of bond0, which others use; use a plugin that makes an interface on it, such as macvlan, or let the request name a DeviceClass of whole interfaces");
+        insta::assert_snapshot!(on("slot-1", json!({"type": "host-device", "device": "eth0"})), @"config.plugins[1]: the plugin host-device would take the node's uplink eth0 away from the node; name another interface, or use a plugin that makes one on it, such as macvlan");
+        insta::assert_snapshot!(on("bond0", json!({"type": "tuning", "master": "x"})), @r#"{"type":"tuning","master":"x"}"#);
     }
 
     #[test]
