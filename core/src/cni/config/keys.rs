@@ -12,7 +12,7 @@ use crate::shown::quoted;
 
 /// Keys that decide what runs, under which name, and on which of the node's interfaces. The
 /// driver writes some of these itself, so that a second spelling would stand beside its own.
-const KNOWN: [&str; 21] = [
+const KNOWN: [&str; 22] = [
     "type",
     "ipam",
     "plugins",
@@ -29,6 +29,7 @@ const KNOWN: [&str; 21] = [
     "loadOnlyInlinedPlugins",
     "master",
     "linkInContainer",
+    "mode",
     "bridge",
     "device",
     "hwaddr",

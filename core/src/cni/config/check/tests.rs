@@ -150,6 +150,7 @@ fn keys_that_go_takes_for_others() {
     insta::assert_snapshot!(why(json!({"type": "macvlan", "mtu": 1400, "MTU": 1500})), @r#"the keys "mtu" and "MTU" differ by case alone, which plugins ignore; keep one of them"#);
     // The driver adds `master` where there is none: this one would come after it, and count.
     insta::assert_snapshot!(why(json!({"type": "macvlan", "ma\u{17f}ter": "eth1"})), @r#"the key "maſter" would be read as `master`, because plugins ignore case; write `master`"#);
+    insta::assert_snapshot!(why(json!({"type": "macvlan", "Mode": "passthru"})), @r#"the key "Mode" would be read as `mode`, because plugins ignore case; write `mode`"#);
     insta::assert_snapshot!(why(json!({"type": "vlan", "lin\u{212a}InContainer": true})), @r#"the key "linKInContainer" would be read as `linkInContainer`, because plugins ignore case; write `linkInContainer`"#);
 }
 
