@@ -260,8 +260,9 @@ fn scenarios() {
     insta::assert_snapshot!(said("name: a\ntitle: b\nactions: [explode: {}]\n"), @"
     × s.yaml:3: unknown variant `explode`, expected one of apply, wait, check,
     │ before, kill-container, kill-sandbox, delete-pod, force-delete-pod,
-    │ replace-pod, stop-driver, start-driver, roll-driver, restart-kubelet,
-    │ stop-multus, start-multus, set-interface, fail-multus, fail-step
+    │ replace-pod, stop-driver, start-driver, roll-driver, begin-roll, end-roll,
+    │ restart-kubelet, stop-multus, start-multus, hold-multus, release-multus,
+    │ set-interface, fail-multus, fail-step
     help: correct the YAML (or JSON) there
     ");
     insta::assert_snapshot!(said("name: a\ntitle: b\nactions: [{wait: {pod: web, redy: true}}]\n"), @"

@@ -164,7 +164,19 @@ async fn look() {
         .build();
     handle.link().set(port).execute().await.unwrap();
 
-    let found = kernel.list().await.unwrap();
+    // The kernel works a link's state out in its own time.
+    let settled = |found: &[(u32, Interface)]| {
+        let port = found.iter().find(|(_, one)| one.name == "eth9");
+        port.is_some_and(|(_, port)| port.state == "lowerlayerdown")
+    };
+    let mut found = kernel.list().await.unwrap();
+    for _ in 0..1000 {
+        if settled(&found) {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        found = kernel.list().await.unwrap();
+    }
     let by_name = |name: &str| &found.iter().find(|(_, one)| one.name == name).unwrap().1;
     let bridge = by_name("br0");
     assert_eq!(bridge.kind.as_deref(), Some("bridge"));
