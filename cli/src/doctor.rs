@@ -31,6 +31,9 @@ pub(crate) struct Args {
     /// How long each check may take.
     #[arg(long, default_value = "5s", value_name = "DURATION", value_parser = duration::parse)]
     timeout: Duration,
+    /// The namespace of the driver's pods; without it, that of this pod, or kube-system.
+    #[arg(long, value_name = "NAMESPACE")]
+    namespace: Option<String>,
     #[command(flatten)]
     driver: DriverOptions,
 }
@@ -58,7 +61,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::run(format!("cannot start threads: {error}"), ""))?;
-    let findings = runtime.block_on(check::all(config, args.timeout));
+    let findings = runtime.block_on(check::all(config, args.timeout, args.namespace.clone()));
     // A file system that answers nobody holds its thread for ever; nobody waits for it.
     runtime.shutdown_background();
     match args.output {

@@ -1,16 +1,17 @@
 //! `ndra driver`: the command line of the driver that runs on a node.
 
+mod log;
+
 use std::ffi::OsString;
-use std::io::IsTerminal;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use log::LogFormat;
 use ndra_core::devices::{Pattern, Source};
 use ndra_core::driver::{self, Config, DeviceSource, Driver, StartError};
-use tracing_subscriber::EnvFilter;
 
 use crate::duration;
 use crate::failure::Failure;
@@ -275,6 +276,7 @@ pub(crate) struct Args {
     #[arg(
         long = "allow-cni-type",
         value_name = "TYPE",
+        value_parser = plugin_type,
         default_values = ndra_core::cni::DEFAULT_TYPES,
         help_heading = "Networks"
     )]
@@ -313,15 +315,6 @@ pub(crate) struct Args {
     /// End when standard input closes, so that a harness that dies leaves no driver behind.
     #[arg(long, hide = true)]
     until_stdin_closes: bool,
-}
-
-/// How the log is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
 }
 
 /// Who runs the CNI plugins.
@@ -424,23 +417,17 @@ impl Args {
     }
 }
 
+/// A plugin's type, or `*`. What can be no type would allow nothing and say nothing.
+pub(crate) fn plugin_type(text: &str) -> Result<String, String> {
+    if text == "*" || ndra_core::cni::is_plugin_type(text) {
+        return Ok(text.to_owned());
+    }
+    Err("write a CNI plugin's name, such as macvlan, or `*` for every type".into())
+}
+
 /// Runs the driver until SIGTERM or Ctrl-C.
 pub(crate) async fn run(args: Args) -> Result<ExitCode, Failure> {
-    let filter = EnvFilter::try_new(&args.log).map_err(|error| {
-        Problem::new(
-            Place::file("--log"),
-            format!("is no filter: {error}"),
-            "write error, warn, info, debug or trace, or MODULE=LEVEL with `,` between",
-        )
-    })?;
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    match args.log_format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
-    }
+    log::init(&args.log, args.log_format)?;
     // Before the start, so that a signal during it is not lost.
     let end = signals::end()?;
     let orphaned = args.until_stdin_closes.then(stdin_closes);

@@ -125,6 +125,9 @@ pub(crate) struct Apiserver {
     /// Also write a kubeconfig for it.
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
+    /// Which Kubernetes it is.
+    #[arg(long, value_enum, default_value_t = ResourceApi::V1, value_name = "VERSION")]
+    api: ResourceApi,
     /// Serve TLS, with a CA made on the spot, to whoever shows a token. The kubeconfig holds
     /// both.
     #[arg(long)]
@@ -133,6 +136,24 @@ pub(crate) struct Apiserver {
     /// ca.crt and namespace.
     #[arg(long, requires = "tls", value_name = "DIR")]
     service_account: Option<PathBuf>,
+}
+
+/// A version of resource.k8s.io.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ResourceApi {
+    /// Kubernetes 1.34 and later.
+    V1,
+    /// Kubernetes 1.29: ResourceClasses, and the driver's own controller, which allocates.
+    V1alpha2,
+}
+
+impl From<ResourceApi> for ndra_mock_apiserver::ResourceApi {
+    fn from(api: ResourceApi) -> Self {
+        match api {
+            ResourceApi::V1 => Self::V1,
+            ResourceApi::V1alpha2 => Self::V1alpha2,
+        }
+    }
 }
 
 /// See [`Command::Plugin`].
@@ -213,6 +234,7 @@ pub(crate) async fn run(command: Command) -> Result<ExitCode, Failure> {
                 } else {
                     Access::Open
                 },
+                resource_api: args.api.into(),
                 ..ndra_mock_apiserver::Config::default()
             })
             .await

@@ -105,7 +105,7 @@ pub(crate) async fn detach(args: Detach) -> Result<ExitCode, Failure> {
     };
     let mut hand = Hand::of(&config).await.map_err(failed)?;
     let items = hand.detach(wanted, (&args.how).into()).await;
-    Ok(tell(&items.map_err(failed)?))
+    Ok(tell(&items.map_err(failed)?, nobody(&hand, &config)))
 }
 
 /// Carries `ndra cleanup` out.
@@ -113,7 +113,7 @@ pub(crate) async fn cleanup(args: Cleanup) -> Result<ExitCode, Failure> {
     let config = checked(&args.driver, "ndra cleanup")?;
     let mut hand = Hand::of(&config).await.map_err(failed)?;
     let items = hand.cleanup(args.all, (&args.how).into()).await;
-    Ok(tell(&items.map_err(failed)?))
+    Ok(tell(&items.map_err(failed)?, nobody(&hand, &config)))
 }
 
 fn checked(options: &DriverOptions, command: &str) -> Result<Config, Failure> {
@@ -129,10 +129,22 @@ fn failed(error: OperatorError) -> Failure {
     Failure::run(error.to_string(), "")
 }
 
-fn tell(items: &[Item]) -> ExitCode {
+/// Where no driver was found: it may have other paths than the ones looked at.
+fn nobody(hand: &Hand, config: &Config) -> Option<String> {
+    matches!(hand, Hand::Nothing).then(|| {
+        format!(
+            "no driver answers at {}, and none left a record in {}; if yours has other paths, \
+             name its options after `--`",
+            config.events_socket.display(),
+            config.state_dir.display()
+        )
+    })
+}
+
+fn tell(items: &[Item], nobody: Option<String>) -> ExitCode {
     let mut out = anstream::stdout().lock();
     // A reader that has gone away wants no more.
-    let _ = out.write_all(page(items, Look::of_locale()).as_bytes());
+    let _ = out.write_all(page(items, nobody, Look::of_locale()).as_bytes());
     let bad = |item: &Item| matches!(item.outcome, Outcome::Failed(_));
     if items.iter().any(bad) {
         ExitCode::FAILURE
@@ -141,9 +153,10 @@ fn tell(items: &[Item]) -> ExitCode {
     }
 }
 
-fn page(items: &[Item], look: Look) -> String {
+fn page(items: &[Item], nobody: Option<String>, look: Look) -> String {
     if items.is_empty() {
-        return "nothing to do\n".into();
+        let why = nobody.map(|why| format!(": {}", plain(&why)));
+        return format!("nothing to do{}\n", why.unwrap_or_default());
     }
     let mut page = String::new();
     for item in items {
@@ -188,14 +201,17 @@ mod tests {
             item("net2\n of pod", Outcome::Forgotten("no plugin".into())),
             item("/run/cdi/x.json", Outcome::Failed("denied".into())),
         ];
-        let page = anstream::adapter::strip_str(&page(&items, Look::UNICODE)).to_string();
+        let page = anstream::adapter::strip_str(&page(&items, None, Look::UNICODE)).to_string();
         insta::assert_snapshot!(page, @r"
         would      net1 of pod default/web
         done       net1 of pod default/web
         forgotten  net2  of pod → no plugin
         failed     /run/cdi/x.json → denied
         ");
-        assert_eq!(super::page(&[], Look::ASCII), "nothing to do\n");
+        assert_eq!(super::page(&[], None, Look::ASCII), "nothing to do\n");
+        let config = Config::new("node-1");
+        let nobody = nobody(&Hand::Nothing, &config);
+        insta::assert_snapshot!(super::page(&[], nobody, Look::ASCII), @"nothing to do: no driver answers at /run/ndra/events.sock, and none left a record in /var/lib/ndra; if yours has other paths, name its options after `--`");
     }
 
     #[test]

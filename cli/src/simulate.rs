@@ -12,6 +12,7 @@ mod inside;
 mod judge;
 mod lane;
 mod life;
+mod life_of_driver;
 mod parts;
 pub(crate) mod plugins;
 mod process;

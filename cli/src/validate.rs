@@ -35,6 +35,7 @@ pub(crate) struct Args {
     #[arg(
         long = "allow-cni-type",
         value_name = "TYPE",
+        value_parser = crate::driver::plugin_type,
         default_values = ndra_core::cni::DEFAULT_TYPES
     )]
     allow_cni_types: Vec<String>,

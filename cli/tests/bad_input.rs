@@ -260,8 +260,9 @@ fn scenarios() {
     insta::assert_snapshot!(said("name: a\ntitle: b\nactions: [explode: {}]\n"), @"
     × s.yaml:3: unknown variant `explode`, expected one of apply, wait, check,
     │ before, kill-container, kill-sandbox, delete-pod, force-delete-pod,
-    │ replace-pod, stop-driver, start-driver, roll-driver, restart-kubelet,
-    │ stop-multus, start-multus, set-interface, fail-multus, fail-step
+    │ replace-pod, stop-driver, start-driver, roll-driver, begin-roll, end-roll,
+    │ restart-kubelet, stop-multus, start-multus, hold-multus, release-multus,
+    │ set-interface, fail-multus, fail-step
     help: correct the YAML (or JSON) there
     ");
     insta::assert_snapshot!(said("name: a\ntitle: b\nactions: [{wait: {pod: web, redy: true}}]\n"), @"
@@ -375,4 +376,38 @@ fn a_network_is_validated_as_multus_would_read_it() {
     │ plugins: the plugin list is empty
     help: list at least one plugin, for example {type: macvlan}
     ");
+}
+
+#[test]
+fn objects_of_another_kubernetes() {
+    let classic = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../examples/kubernetes-1.29/pod.yaml"
+    );
+    let classic = std::fs::read_to_string(classic).unwrap();
+    insta::assert_snapshot!(refused(&["simulate", "-"], &classic), @r"
+    × standard input:7 (document 1): CNIConfig default/net1: apiVersion:
+    │ `dra.networking/v1alpha1` goes with another Kubernetes than DRA v1
+    help: run it with --kubelet-api v1alpha3
+    ");
+    let today = with("{apiVersion: dra.networking/v1alpha1, kind: CNIConfig}");
+    let args = ["simulate", "--kubelet-api", "v1alpha3", "-"];
+    insta::assert_snapshot!(refused(&args, &today), @r"
+    × standard input:2 (document 1): ResourceClaim default/net: apiVersion:
+    │ `resource.k8s.io/v1` goes with another Kubernetes than DRA v1alpha3
+    help: write it as examples/kubernetes-1.29/pod.yaml does, or leave
+          --kubelet-api out
+    ");
+}
+
+#[test]
+fn types_that_no_plugin_has() {
+    for command in [&["validate", "-"][..], &["driver", "--node-name=n"]] {
+        for wrong in ["", "../macvlan", "a b", "-x", "**"] {
+            let option = format!("--allow-cni-type={wrong}");
+            let said = refused(&[command, &[&option]].concat(), "");
+            let words = "write a CNI plugin's name, such as macvlan, or `*` for every type";
+            assert!(said.contains(words), "{said}");
+        }
+    }
 }

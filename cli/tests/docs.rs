@@ -77,6 +77,7 @@ fn a_driver_author_can_follow_the_page() {
     ca.crt
     namespace
     token
+    "version":"v1alpha2"
     "#)
     });
 }

@@ -110,6 +110,36 @@ fn each_runs_to_its_end() {
     ");
 }
 
+/// Of another Kubernetes: neither the one nor the other takes it for its own.
+#[test]
+fn the_pod_of_kubernetes_1_29_runs_to_its_end() {
+    let file = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../examples/kubernetes-1.29/pod.yaml"
+    );
+    assert_eq!(
+        ndra(&["validate", file]),
+        (
+            Some(0),
+            "✓ CNIConfig default/net1\n✓ ResourceClaim default/net1\n✓ Pod default/web\n".into(),
+            String::new()
+        )
+    );
+    let args = [
+        "simulate",
+        "--netns",
+        "virtual",
+        "--kubelet-api",
+        "v1alpha3",
+        file,
+    ];
+    let (code, out, err) = ndra(&args);
+    assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
+    let attached = out.lines().find(|line| line.starts_with("default/web"));
+    let columns: Vec<&str> = attached.unwrap().split_whitespace().collect();
+    assert_eq!((columns[1], columns[3]), ("net1", "10.10.1.2/24"), "{out}");
+}
+
 /// The real plugin moves a link of the kernel's, and brings it back.
 #[test]
 fn a_whole_card_goes_into_the_pod_and_comes_back() {

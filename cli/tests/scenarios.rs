@@ -60,6 +60,7 @@ scenarios! {
     driver_stays_away: containerd, crio;
     driver_restarted: containerd, crio;
     driver_rolled: containerd, crio;
+    driver_rolled_busy: containerd, crio;
     driver_killed: containerd, crio;
     kubelet_restarted: containerd, crio;
     slots_changed: containerd, crio;

@@ -10,7 +10,7 @@ pub mod version;
 
 pub use config::{
     ConfigError, ConfigFault, ConfigFrom, ConfigList, DEFAULT_TYPES, DEFAULT_VERSION, MAX_DEPTH,
-    Policy, VERSIONS, depth_within,
+    Policy, VERSIONS, depth_within, is_plugin_type,
 };
 pub use error::{Call, CniError, Command, ExecError};
 pub use exec::{Executor, plugin_config};

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use declared::DeclaredError;
 pub use follow::{Follower, Source, SourceError};
+pub(crate) use name::SLOT;
 pub use name::device_name;
 pub use offer::{MAX_ATTACHMENTS, Offer, slots};
 pub use pattern::{Pattern, PatternError};

@@ -7,6 +7,7 @@ mod config;
 mod handover;
 mod offered;
 pub mod operator;
+mod port;
 mod running;
 
 use std::io;

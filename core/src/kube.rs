@@ -17,6 +17,11 @@ pub mod status;
 #[cfg(test)]
 mod fake;
 
+/// What a failed call says, without the layers that it came through.
+pub fn words(error: ::kube::Error) -> String {
+    failure::Failure::from(error).to_string()
+}
+
 pub use ::kube::Client;
 pub use client::{ConnectError, connect, install_crypto};
 pub use events::{EventPoster, PodRef};

@@ -62,9 +62,9 @@ impl Faults {
         self.plan().delay = delay;
     }
 
-    /// No plugin run ends, until [`clear`](Self::clear).
-    pub fn hang(&self) {
-        self.hanging.send_replace(true);
+    /// No plugin run ends, until this says so or [`clear`](Self::clear).
+    pub fn hang(&self, yes: bool) {
+        self.hanging.send_replace(yes);
     }
 
     /// `/readyz` says no, as a daemon does that is about to stop; `/healthz` goes on.

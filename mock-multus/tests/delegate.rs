@@ -279,7 +279,7 @@ async fn faults_reach_the_caller_as_a_plugins_error() {
 #[tokio::test]
 async fn a_caller_that_gives_up_does_not_stop_the_daemon() {
     let node = Node::new().await;
-    node.daemon.faults().hang();
+    node.daemon.faults().hang(true);
     let network = macvlan(host_local());
     let invocation = node.invocation("net1");
     let deadline = tokio::time::Instant::now() + std::time::Duration::from_millis(50);
@@ -303,7 +303,7 @@ async fn a_caller_that_gives_up_does_not_stop_the_daemon() {
 #[tokio::test]
 async fn a_daemon_that_hangs_can_be_stopped() {
     let node = Node::new().await;
-    node.daemon.faults().hang();
+    node.daemon.faults().hang(true);
     let client = node.client.clone();
     let (network, invocation) = (macvlan(host_local()), node.invocation("net1"));
     let adding = tokio::spawn(async move {

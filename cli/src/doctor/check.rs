@@ -10,6 +10,7 @@ mod multus;
 mod netns;
 mod permissions;
 mod plugins;
+mod pod_security;
 mod record;
 mod runtime;
 mod sockets;
@@ -30,17 +31,25 @@ type Check = BoxFuture<'static, Vec<Finding>>;
 struct Node {
     config: Arc<Config>,
     timeout: Duration,
+    /// Of the driver's pods, where it is told.
+    namespace: Option<String>,
 }
 
 /// Runs all checks at the same time; their findings come in the order of the flow.
-pub(super) async fn all(config: Config, timeout: Duration) -> Vec<Finding> {
+pub(super) async fn all(
+    config: Config,
+    timeout: Duration,
+    namespace: Option<String>,
+) -> Vec<Finding> {
     let node = Node {
         config: Arc::new(config),
         timeout,
+        namespace,
     };
-    let checks: [(&'static str, Check); 13] = [
+    let checks: [(&'static str, Check); 14] = [
         ("api-server", api::check(node.clone()).boxed()),
         ("permissions", permissions::check(node.clone()).boxed()),
+        ("pod-security", pod_security::check(node.clone()).boxed()),
         ("driver", driver::check(node.clone()).boxed()),
         ("sockets", sockets::check(node.clone()).boxed()),
         ("record", blocking("record", &node, record::check)),

@@ -38,12 +38,21 @@ pub(crate) enum Action {
     /// Starts another instance of the driver, of this name, beside the one that runs, and
     /// ends that when the other stands by. Waits for its end.
     RollDriver(String),
+    /// The same, but returns when the kubelet calls the other instance. The one before may
+    /// still have calls to finish.
+    BeginRoll(String),
+    /// Waits for the end of the instance that `begin-roll` replaced.
+    EndRoll(Nothing),
     /// Ends the kubelet and starts it again over the same checkpoint.
     RestartKubelet(Nothing),
     /// Multus goes away.
     StopMultus(Nothing),
     /// Multus comes back.
     StartMultus(Nothing),
+    /// Plugins that Multus runs do not end.
+    HoldMultus(Nothing),
+    /// Plugins that Multus runs go on.
+    ReleaseMultus(Nothing),
     /// An interface of the node changes, comes or goes.
     SetInterface(SetInterface),
     /// Multus answers the next calls of a command with an error.
@@ -245,6 +254,10 @@ pub(super) fn pods(actions: &[Action]) -> Vec<&str> {
             Action::StopDriver(_)
             | Action::StartDriver(_)
             | Action::RollDriver(_)
+            | Action::BeginRoll(_)
+            | Action::EndRoll(_)
+            | Action::HoldMultus(_)
+            | Action::ReleaseMultus(_)
             | Action::RestartKubelet(_)
             | Action::StopMultus(_)
             | Action::StartMultus(_)

@@ -36,6 +36,7 @@ files! {
     "driver-stays-away",
     "driver-restarted",
     "driver-rolled",
+    "driver-rolled-busy",
     "driver-killed",
     "kubelet-restarted",
     "slots-changed",

@@ -56,7 +56,13 @@ impl DriverProcess {
     }
 
     /// Asks it to end, and waits for that.
-    pub(crate) async fn terminate(mut self) -> Result<(), String> {
+    pub(crate) async fn terminate(self) -> Result<(), String> {
+        self.ask_to_end();
+        self.end().await
+    }
+
+    /// Sends SIGTERM, as a kubelet that ends a pod.
+    pub(crate) fn ask_to_end(&self) {
         let pid = self
             .child
             .id()
@@ -66,6 +72,10 @@ impl DriverProcess {
         if let Some(pid) = pid {
             let _ = kill_process(pid, Signal::TERM);
         }
+    }
+
+    /// Waits for the end of one that was asked for it.
+    pub(crate) async fn end(mut self) -> Result<(), String> {
         match tokio::time::timeout(STOP, self.child.wait()).await {
             Ok(Ok(status)) if status.success() => Ok(()),
             Ok(Ok(status)) => Err(self.words(status)),

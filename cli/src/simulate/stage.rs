@@ -145,6 +145,10 @@ impl<'a> Stage<'a> {
             Action::RollDriver(instance) => {
                 self.world.roll_driver(instance).await?;
             }
+            Action::BeginRoll(instance) => self.world.begin_roll(instance).await?,
+            Action::EndRoll(_) => self.world.end_roll().await?,
+            Action::HoldMultus(_) => self.world.multus.hold(true).map_err(Stuck::Failed)?,
+            Action::ReleaseMultus(_) => self.world.multus.hold(false).map_err(Stuck::Failed)?,
             Action::RestartKubelet(_) => self.world.restart_kubelet().await?,
             Action::StopMultus(_) => self.world.multus.go().await,
             Action::StartMultus(_) => self.world.multus.come().await?,
@@ -270,9 +274,11 @@ pub(super) fn split(pod: &str) -> (String, String) {
 /// What the timeline says of an action; waiting and checking need no words.
 fn words(action: &Action) -> Option<String> {
     Some(match action {
-        Action::Wait(_) | Action::Check(_) | Action::Before(_) | Action::FailStep(_) => {
-            return None;
-        }
+        Action::Wait(_)
+        | Action::Check(_)
+        | Action::Before(_)
+        | Action::EndRoll(_)
+        | Action::FailStep(_) => return None,
         Action::Apply(pods) => format!("apply {}", pods.join(", ")),
         Action::KillContainer(kill) => format!(
             "container {} of {} dies with exit code {}",
@@ -289,6 +295,9 @@ fn words(action: &Action) -> Option<String> {
             None => "the driver starts".into(),
         },
         Action::RollDriver(instance) => format!("the driver is replaced by {instance}"),
+        Action::BeginRoll(instance) => format!("{instance} comes for the driver"),
+        Action::HoldMultus(_) => "CNI plugins hang".into(),
+        Action::ReleaseMultus(_) => "CNI plugins go on".into(),
         Action::RestartKubelet(_) => "the kubelet restarts".into(),
         Action::StopMultus(_) => "Multus goes away".into(),
         Action::StartMultus(_) => "Multus comes back".into(),

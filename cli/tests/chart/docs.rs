@@ -11,7 +11,12 @@ fn read(name: &str) -> String {
 }
 
 /// Values that are one thing to the reader, whatever is in them.
-const WHOLE: [&str; 3] = ["resources", "nodeSelector", "updateStrategy"];
+const WHOLE: [&str; 4] = [
+    "resources",
+    "nodeSelector",
+    "updateStrategy",
+    "deviceClass.parameters",
+];
 
 /// The values with their paths.
 fn leaves(path: &str, value: &Value, into: &mut BTreeMap<String, Value>) {

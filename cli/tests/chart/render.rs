@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::helm::{lint, objects, template, template_for};
+use crate::helm::{lint, object, objects, template, template_for};
 
 /// Values that somebody may set together.
 const MATRIX: &[(&str, &[&str])] = &[
@@ -235,6 +235,10 @@ fn wrong_values_are_refused_with_the_place_and_the_reason() {
         "driverName=DRA",
         "timeouts.cni=20",
         "timeouts.hook=1 minute",
+        "timeouts.stop=0s",
+        "log=a b",
+        "deviceClass.parameters.foo=1",
+        "deviceClass.parameters.apiVersion=v1",
         "extraArgs[0]=-v",
         "image.tga=1",
         "imagePullSecrets[0]=pull",
@@ -255,6 +259,79 @@ fn wrong_values_are_refused_with_the_place_and_the_reason() {
         ));
     }
     insta::assert_snapshot!(page);
+}
+
+#[test]
+fn values_that_do_not_fit_together_are_refused_by_their_names() {
+    let mut page = String::new();
+    for values in [
+        &["timeouts.hook=40s"][..],
+        &["timeouts.hookKillAfter=25999ms"],
+        &["timeouts.hook=20s"],
+        &["timeouts.hookKillAfter=1h", "timeouts.hook=11m"],
+        &["timeouts.stop=1m"],
+        &["metrics.enabled=true", "metrics.port=51517"],
+        &["hostPaths.cniCache=/var/lib/cni"],
+        &["hostPaths.hook=/opt/cni/bin"],
+        &["hostPaths.run=/run/crio", "runtime=crio"],
+    ] {
+        let Some(refused) = template(values) else {
+            return;
+        };
+        let refused = refused.unwrap_err();
+        let (_, why) = refused.split_once("): ").unwrap();
+        let why = why.lines().next().unwrap();
+        page.push_str(&format!("{}\n  {why}\n", values.join(" ")));
+    }
+    insta::assert_snapshot!(page, @r"
+    timeouts.hook=40s
+      timeouts.hookKillAfter (30s) must be longer than timeouts.hook (40s), in whole seconds, or the hook's message never gets out
+    timeouts.hookKillAfter=25999ms
+      timeouts.hookKillAfter (25999ms) must be longer than timeouts.hook (25s), in whole seconds, or the hook's message never gets out
+    timeouts.hook=20s
+      timeouts.hook (20s) must be longer than timeouts.cni (20s), or the hook's message never gets out
+    timeouts.hookKillAfter=1h timeouts.hook=11m
+      timeouts.hook (11m) is longer than 10m, and the kubelet waits 2m for a container unless it is told otherwise
+    timeouts.stop=1m
+      terminationGracePeriodSeconds (30) must be longer than timeouts.stop (1m), or the driver is killed amid its calls
+    metrics.enabled=true metrics.port=51517
+      metrics.port and health.port are both 51517: each needs a port of its own
+    hostPaths.cniCache=/var/lib/cni
+      hostPaths.cniCache and hostPaths.cniState both lead to /var/lib/cni: each needs a directory of its own
+    hostPaths.hook=/opt/cni/bin
+      hostPaths.cniBin and hostPaths.hook both lead to /opt/cni/bin: each needs a directory of its own
+    hostPaths.run=/run/crio runtime=crio
+      hostPaths.criSocket and hostPaths.run both lead to /run/crio: each needs a directory of its own
+    ");
+    for values in [
+        &["timeouts.hook=24s"][..],
+        &["timeouts.stop=1m", "terminationGracePeriodSeconds=61"],
+        // Nobody serves them.
+        &["metrics.port=51517"],
+    ] {
+        template(values).unwrap().unwrap();
+    }
+}
+
+/// Runtimes name namespaces with and without /var, and in an image there is no link.
+#[test]
+fn namespaces_are_where_either_name_leads() {
+    for path in ["/run/netns", "/var/run/netns"] {
+        let Some(manifest) = template(&[&format!("hostPaths.netns={path}")]) else {
+            return;
+        };
+        let pod = object(&manifest.unwrap(), "DaemonSet");
+        let mounts = &pod["spec"]["template"]["spec"]["containers"][0]["volumeMounts"];
+        let mut places: Vec<&str> = mounts
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|mount| mount["name"] == "host-paths-netns")
+            .map(|mount| mount["mountPath"].as_str().unwrap())
+            .collect();
+        places.sort_unstable();
+        assert_eq!(places, ["/run/netns", "/var/run/netns"]);
+    }
 }
 
 #[test]

@@ -42,6 +42,7 @@ async fn each_part_that_is_away_is_told_alone() {
         "{}",
         said.out
     );
+    lines.push(said.line("api-server").to_owned());
 
     node.stop_driver().await;
     let said = node.doctor_with(&[], &multus).await;
@@ -171,6 +172,37 @@ async fn each_permission_is_asked_for() {
         assert_eq!(line.split_whitespace().next(), Some(level), "{line}");
         assert!(line.contains(without), "{line}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_that_does_not_admit_the_driver_is_told() {
+    let node = Node::new("containerd").await;
+    let api = node.api.as_ref().unwrap();
+    for (name, level) in [("strict", "restricted"), ("open", "privileged")] {
+        let labels = json!({"pod-security.kubernetes.io/enforce": level});
+        let metadata = json!({"name": name, "labels": labels});
+        api.create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}))
+            .unwrap();
+    }
+    let said = node.doctor(&["--namespace=open"]).await;
+    assert_eq!(wrong(&said), [""; 0], "{}", said.out);
+    let mut lines = Vec::new();
+    for namespace in ["strict", "none"] {
+        let said = node.doctor(&[&format!("--namespace={namespace}")]).await;
+        assert_eq!(wrong(&said), ["pod-security"], "{}", said.out);
+        lines.push(said.line("pod-security").to_owned());
+    }
+    let rbac = Rbac::new(&role("")).unwrap();
+    let user = User::service_account("sys", "d", Some("node-1"));
+    let node = Node::with("containerd", Some((rbac.with_user("t", user), "t"))).await;
+    let said = node.doctor(&[]).await;
+    assert_eq!(wrong(&said), ["pod-security"], "{}", said.out);
+    lines.push(said.line("pod-security").to_owned());
+    insta::assert_snapshot!(lines.join("\n"), @r#"
+    fail  pod-security  namespace strict enforces the level "restricted", and the driver's pods need privileged: new ones are refused → `kubectl label --overwrite namespace strict pod-security.kubernetes.io/enforce=privileged`
+    warn  pod-security  there is no namespace none → name that of the driver's pods: --namespace NAMESPACE
+    warn  pod-security  the account may not read namespace kube-system → see that `kubectl get namespace kube-system --show-labels` has no pod-security.kubernetes.io/enforce, or privileged
+    "#);
 }
 
 /// A runtime, a daemon and an API server that take connections and never answer.

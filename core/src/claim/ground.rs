@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::Defaults;
 use super::problem::Problem;
 use crate::cni::ConfigList;
-use crate::devices::{Devices, NodeDevice, Usage};
+use crate::devices::{Devices, NodeDevice, SLOT, Usage};
 use crate::shown::{plain, quoted};
 
 /// The plugin that moves an interface of the node into a pod.
@@ -49,7 +49,7 @@ impl<'a> Ground<'a> {
             });
         }
         // Allocated when the driver offered slots.
-        let number = device.strip_prefix("slot-")?;
+        let number = device.strip_prefix(SLOT)?;
         let plain = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
         plain.then_some(Self::Slot {
             uplink,
@@ -68,28 +68,39 @@ impl<'a> Ground<'a> {
         }
     }
 
-    /// Puts a network that stands at `path` on the device.
+    /// Puts a network that stands at `path` on the device. Every plugin of it: where the first
+    /// one makes no interface, as one for addresses does not, a later one may.
     pub(super) fn fit(&self, mut network: ConfigList, path: &str) -> Result<ConfigList, Problem> {
-        // Later plugins work on what the first one made.
-        let Some(first) = network.plugins.first_mut() else {
-            return Ok(network);
-        };
-        let kind = text(first, "type").unwrap_or_default().to_owned();
-        let wrong = match self {
-            Self::Slot { uplink, devices } => slot(first, &kind, uplink, *devices),
+        let many = network.plugins.len() > 1;
+        for (index, plugin) in network.plugins.iter_mut().enumerate() {
+            if let Some((message, mend)) = self.put(plugin) {
+                let place = match many {
+                    true => format!("{path}.plugins[{index}]"),
+                    false => path.to_owned(),
+                };
+                return Err(Problem::new(place, message, mend));
+            }
+        }
+        Ok(network)
+    }
+
+    /// Puts one plugin on the device, or says why not.
+    fn put(&self, plugin: &mut Map<String, Value>) -> Option<Wrong> {
+        let kind = text(plugin, "type").unwrap_or_default().to_owned();
+        match self {
+            Self::Slot { uplink, devices } => slot(plugin, &kind, uplink, *devices),
             Self::Device { device, uplink } => match (kind.as_str(), device.usage) {
                 (HOST_DEVICE, Usage::Shared) => Some(taken_as_a_whole(device, *uplink)),
-                (HOST_DEVICE, Usage::Whole) => host_device(first, device),
-                ("macvlan" | "ipvlan" | "vlan", _) => on_top(first, "master", device),
+                ("macvlan", Usage::Shared) if is_passthru(plugin) => {
+                    Some(taken_by_passthru(device, *uplink))
+                }
+                (HOST_DEVICE, Usage::Whole) => host_device(plugin, device),
+                ("macvlan" | "ipvlan" | "vlan", _) => on_top(plugin, "master", device),
                 ("bridge", _) if device.interface.bridge.is_some() => {
-                    on_top(first, "bridge", device)
+                    on_top(plugin, "bridge", device)
                 }
                 _ => None,
             },
-        };
-        match wrong {
-            None => Ok(network),
-            Some((message, mend)) => Err(Problem::new(path, message, mend)),
         }
     }
 }
@@ -102,12 +113,31 @@ fn text<'a>(plugin: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
     (!text.is_empty()).then_some(text)
 }
 
-fn taken_as_a_whole(device: &NodeDevice, uplink: bool) -> Wrong {
+/// In this mode the kernel hands everything that comes to the interface below to the one above,
+/// in the pod.
+fn is_passthru(macvlan: &Map<String, Value>) -> bool {
+    text(macvlan, "mode") == Some("passthru")
+}
+
+/// Why a device that is shared cannot be had alone.
+fn others_need(device: &NodeDevice, uplink: bool) -> String {
     let name = plain(&device.interface.name);
-    let what = match uplink {
+    match uplink {
         true => format!("{name} is the node's uplink, which every pod of the node needs"),
         false => format!("the allocated device is a share of {name}, which others use"),
-    };
+    }
+}
+
+fn taken_by_passthru(device: &NodeDevice, uplink: bool) -> Wrong {
+    let what = others_need(device, uplink);
+    (
+        format!("macvlan in mode passthru takes all that comes to an interface, and {what}"),
+        "use mode bridge, or let the request name a DeviceClass of whole interfaces".into(),
+    )
+}
+
+fn taken_as_a_whole(device: &NodeDevice, uplink: bool) -> Wrong {
+    let what = others_need(device, uplink);
     (
         format!("the plugin host-device takes an interface away from the node, and {what}"),
         "use a plugin that makes an interface on it, such as macvlan, or let the request name a \
@@ -122,9 +152,21 @@ fn slot(
     uplink: &str,
     devices: Option<&Devices>,
 ) -> Option<Wrong> {
+    let is_uplink =
+        |name: &str| name == uplink || devices.is_some_and(|devices| devices.is_uplink(name));
+    // Without one, the plugin takes that with the default route.
+    let master = text(plugin, "master").unwrap_or(uplink);
+    if kind == "macvlan" && is_passthru(plugin) && is_uplink(master) {
+        return Some((
+            format!(
+                "macvlan in mode passthru would take all that comes to the node's uplink {}",
+                plain(master)
+            ),
+            "use mode bridge, or name another interface".into(),
+        ));
+    }
     let device = text(plugin, "device").filter(|_| kind == HOST_DEVICE)?;
-    let taken = device == uplink || devices.is_some_and(|devices| devices.is_uplink(device));
-    taken.then(|| {
+    is_uplink(device).then(|| {
         (
             format!(
                 "the plugin host-device would take the node's uplink {} away from the node",
@@ -261,6 +303,39 @@ mod tests {
         insta::assert_snapshot!(on(&Defaults::default(), "slot-0", plugin()), @"config: the plugin host-device would take the node's uplink eth0 away from the node; name another interface, or use a plugin that makes one on it, such as macvlan");
         insta::assert_snapshot!(on(&defaults, "eth1", plugin()), @r#"config: device is "eth0", but the allocated device is eth1; leave device out to take the allocated one, or select the wanted one: device.attributes[DRIVER].name == NAME in a CEL selector of the request or its class"#);
         insta::assert_snapshot!(on(&defaults, "bond0", json!({"type": "host-device"})), @"config: the plugin host-device takes an interface away from the node, and the allocated device is a share of bond0, which others use; use a plugin that makes an interface on it, such as macvlan, or let the request name a DeviceClass of whole interfaces");
+    }
+
+    #[test]
+    fn passthru_is_for_whole_interfaces_alone() {
+        let defaults = defaults();
+        let plugin = || json!({"type": "macvlan", "mode": "passthru"});
+        insta::assert_snapshot!(on(&defaults, "eth0", plugin()), @"config: macvlan in mode passthru takes all that comes to an interface, and eth0 is the node's uplink, which every pod of the node needs; use mode bridge, or let the request name a DeviceClass of whole interfaces");
+        insta::assert_snapshot!(on(&defaults, "bond0", plugin()), @"config: macvlan in mode passthru takes all that comes to an interface, and the allocated device is a share of bond0, which others use; use mode bridge, or let the request name a DeviceClass of whole interfaces");
+        insta::assert_snapshot!(on(&defaults, "slot-0", plugin()), @"config: macvlan in mode passthru would take all that comes to the node's uplink eth0; use mode bridge, or name another interface");
+        insta::assert_snapshot!(on(&defaults, "eth1", plugin()), @r#"{"type":"macvlan","mode":"passthru","master":"eth1"}"#);
+        let elsewhere = json!({"type": "macvlan", "mode": "passthru", "master": "eth9"});
+        assert_eq!(
+            on(&defaults, "slot-0", elsewhere.clone()),
+            elsewhere.to_string()
+        );
+    }
+
+    #[test]
+    fn no_plugin_of_a_list_goes_elsewhere() {
+        let defaults = defaults();
+        let on = |device: &str, plugin: Value| {
+            let ground = Ground::find(&defaults, device).unwrap();
+            let plugins = json!([{"type": "static"}, plugin]);
+            let list = json!({ "cniVersion": "1.0.0", "name": "n", "plugins": plugins });
+            match ground.fit(serde_json::from_value(list).unwrap(), "config") {
+                Ok(fits) => Value::Object(fits.plugins[1].clone()).to_string(),
+                Err(problem) => problem.to_string(),
+            }
+        };
+        insta::assert_snapshot!(on("bond0", json!({"type": "macvlan", "master": "eth1"})), @r#"config.plugins[1]: master is "eth1", but the allocated device is bond0; leave master out to take the allocated one, or select the wanted one: device.attributes[DRIVER].name == NAME in a CEL selector of the request or its class"#);
+        insta::assert_snapshot!(on("bond0", json!({"type": "host-device", "device": "eth0"})), @"config.plugins[1]: the plugin host-device takes an interface away from the node, and the allocated device is a share of bond0, which others use; use a plugin that makes an interface on it, such as macvlan, or let the request name a DeviceClass of whole interfaces");
+        insta::assert_snapshot!(on("slot-1", json!({"type": "host-device", "device": "eth0"})), @"config.plugins[1]: the plugin host-device would take the node's uplink eth0 away from the node; name another interface, or use a plugin that makes one on it, such as macvlan");
+        insta::assert_snapshot!(on("bond0", json!({"type": "tuning", "master": "x"})), @r#"{"type":"tuning","master":"x"}"#);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub use check::{MAX_DEPTH, depth_within};
+pub use check::{MAX_DEPTH, depth_within, is_plugin_type};
 pub use error::{ConfigError, ConfigFault};
 
 /// The version a configuration has that names none. (CNI itself would say 0.1.0, which

@@ -5,13 +5,18 @@ use std::fmt::Write;
 /// Before an interface's name in hexadecimal, where it is no name for a device.
 const ENCODED: &str = "if-";
 
+/// Before the number of a slot, which claims may hold from a driver that offered no interfaces.
+pub(crate) const SLOT: &str = "slot-";
+
 /// Between a shared interface and the number of a part of it.
 const PART: &str = "--";
 
 /// The name of an interface's device: its own where that is a DNS label, else its bytes in
 /// hexadecimal. Two interfaces never get one name.
 pub fn device_name(interface: &str) -> String {
-    if is_label(interface) && !interface.starts_with(ENCODED) && !interface.contains(PART) {
+    let taken = [ENCODED, SLOT];
+    let free = !taken.iter().any(|prefix| interface.starts_with(prefix));
+    if free && is_label(interface) && !interface.contains(PART) {
         return interface.to_owned();
     }
     let mut name = ENCODED.to_owned();
@@ -63,6 +68,7 @@ mod tests {
             "é",
             "eth0--1",
             "if-4142",
+            "slot-0",
             "AB",
             "\u{1}\u{2}",
             "xxxxxxxxxxxxxxx",
@@ -70,7 +76,7 @@ mod tests {
             "0",
         ];
         let made: Vec<String> = names.iter().map(|name| device_name(name)).collect();
-        insta::assert_snapshot!(made.join(" "), @"eth0 ens1f0np0 if-45746830 if-657468302e313030 if-62725f6c616e if-2d if-612d if-c3a9 if-657468302d2d31 if-69662d34313432 if-4142 if-0102 xxxxxxxxxxxxxxx if-2e2e 0");
+        insta::assert_snapshot!(made.join(" "), @"eth0 ens1f0np0 if-45746830 if-657468302e313030 if-62725f6c616e if-2d if-612d if-c3a9 if-657468302d2d31 if-69662d34313432 if-736c6f742d30 if-4142 if-0102 xxxxxxxxxxxxxxx if-2e2e 0");
         assert!(made.iter().all(|name| is_label(name)), "{made:?}");
         assert_eq!(made.iter().collect::<BTreeSet<_>>().len(), names.len());
         // The longest name with the highest number is still a label.

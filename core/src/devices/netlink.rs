@@ -227,3 +227,6 @@ fn io_error(error: rtnetlink::Error) -> io::Error {
         other => io::Error::other(other),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use k8s_openapi::api::resource::v1::{
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use super::{Devices, NodeDevice, Usage, name};
+use super::{Devices, NodeDevice, SLOT, Usage, name};
 
 /// The capacity of a shared device of which each attachment takes one.
 pub const MAX_ATTACHMENTS: &str = "maxAttachments";
@@ -191,7 +191,7 @@ fn flag(value: bool) -> Option<DeviceAttribute> {
 pub fn slots(n: usize, uplink: &str) -> Vec<Device> {
     (0..n)
         .map(|i| Device {
-            name: format!("slot-{i}"),
+            name: format!("{SLOT}{i}"),
             attributes: Some(
                 [("type", "virtual"), ("uplink", uplink)]
                     .into_iter()

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use crate::attachment::record::Store;
-use crate::devices::{Devices, Known, NodeDevice};
+use crate::devices::{Devices, Known, NodeDevice, SLOT};
 use crate::shown::plain;
 use crate::wire::{dra_health_v1, dra_health_v1alpha1};
 
@@ -140,7 +140,7 @@ fn held_health(devices: &Devices, name: &str) -> (Health, String) {
     match devices.find(name) {
         Some(device) => of(device),
         // Offered before interfaces were.
-        None if name.starts_with("slot-") => (Health::Unknown, String::new()),
+        None if name.starts_with(SLOT) => (Health::Unknown, String::new()),
         None => (
             Health::Unhealthy,
             "the node has its interface no more".into(),

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::transport::server::Router;
 use tracing::warn;
 
+use super::port::{CALLERS, STAY, callers};
 use crate::event::OwnState;
 use crate::socket::{self, Listener, SocketError};
 
@@ -35,7 +35,7 @@ impl Running {
         let stop = CancellationToken::new();
         let end = stop.clone().cancelled_owned();
         let server = tokio::spawn(async move {
-            let incoming = TcpListenerStream::new(listener);
+            let incoming = callers(listener, CALLERS, STAY);
             let served = router.serve_with_incoming_shutdown(incoming, end).await;
             if let Err(error) = served {
                 warn!(%error, "the health server ended");

@@ -37,11 +37,15 @@ pub enum ClaimReadError {
         /// Its name.
         name: String,
     },
-    /// The API server has no `resource.k8s.io/v1`.
+    /// The API server has no claims of this version.
     #[error(
-        "ResourceClaim {namespace}/{name}: the API server does not serve resourceclaims of resource.k8s.io/v1; it needs Kubernetes 1.34 or newer with that API enabled"
+        "ResourceClaim {namespace}/{name}: the API server does not serve resourceclaims of {}; {}",
+        api.version(),
+        api.needs()
     )]
     NotServed {
+        /// The version that was asked for.
+        api: ClaimApi,
         /// The claim's namespace.
         namespace: String,
         /// The claim's name.
@@ -98,6 +102,27 @@ pub enum ClaimApi {
     V1alpha2,
 }
 
+impl ClaimApi {
+    fn version(self) -> &'static str {
+        match self {
+            Self::V1 => "resource.k8s.io/v1",
+            Self::V1alpha2 => "resource.k8s.io/v1alpha2",
+        }
+    }
+
+    /// What must be so that claims of this version are served.
+    fn needs(self) -> &'static str {
+        match self {
+            Self::V1 => "it needs Kubernetes 1.34 or newer with that API enabled",
+            Self::V1alpha2 => {
+                "only Kubernetes 1.29 and 1.30 do, with the feature gate \
+                 DynamicResourceAllocation: start the driver without --kubelet-api v1alpha3 on a \
+                 newer one"
+            }
+        }
+    }
+}
+
 /// Reads claims. Clones share the client.
 #[derive(Clone)]
 pub struct ClaimReader {
@@ -126,7 +151,7 @@ impl ClaimReader {
                 let resource = classic::resource();
                 let api: Api<DynamicObject> =
                     Api::namespaced_with(self.client.clone(), namespace, &resource);
-                let object = read(&api, namespace, name, self.within).await?;
+                let object = read(&api, self.api, namespace, name, self.within).await?;
                 classic::claim(object).map_err(|message| ClaimReadError::Other {
                     namespace: namespace.into(),
                     name: name.into(),
@@ -148,11 +173,12 @@ async fn get_within(
     check_name("namespace", namespace)?;
     check_name("name", name)?;
     let api: Api<ResourceClaim> = Api::namespaced(client.clone(), namespace);
-    read(&api, namespace, name, within).await
+    read(&api, ClaimApi::V1, namespace, name, within).await
 }
 
 async fn read<K>(
     api: &Api<K>,
+    version: ClaimApi,
     namespace: &str,
     name: &str,
     within: Duration,
@@ -171,7 +197,7 @@ where
             Err(failure) => failure,
         };
         if failure.verdict != Verdict::Later {
-            return Err(error(namespace, name, failure));
+            return Err(error(version, namespace, name, failure));
         }
         let next = Instant::now() + backoff.next(failure.after);
         tracing::debug!(namespace, name, tries, %failure, "claim not read, trying again");
@@ -188,12 +214,14 @@ where
     }
 }
 
-fn error(namespace: &str, name: &str, failure: Failure) -> ClaimReadError {
+fn error(api: ClaimApi, namespace: &str, name: &str, failure: Failure) -> ClaimReadError {
     let (namespace, name) = (namespace.to_owned(), name.to_owned());
     match failure.verdict {
-        Verdict::NotFound if failure.resource_unknown() => {
-            ClaimReadError::NotServed { namespace, name }
-        }
+        Verdict::NotFound if failure.resource_unknown() => ClaimReadError::NotServed {
+            api,
+            namespace,
+            name,
+        },
         Verdict::NotFound => ClaimReadError::NotFound { namespace, name },
         Verdict::Forbidden => ClaimReadError::Forbidden {
             namespace,
@@ -293,6 +321,14 @@ mod tests {
     async fn each_refusal_has_its_own_words() {
         assert_snapshot!(refused(refusal(404, "NotFound", r#"resourceclaims.resource.k8s.io "c" not found"#)).await, @"ResourceClaim ns/c not found; it was deleted, or the kubelet asks for a claim of the past");
         assert_snapshot!(refused(refusal(404, "NotFound", "the server could not find the requested resource")).await, @"ResourceClaim ns/c: the API server does not serve resourceclaims of resource.k8s.io/v1; it needs Kubernetes 1.34 or newer with that API enabled");
+        let unserved = refusal(
+            404,
+            "NotFound",
+            "the server could not find the requested resource",
+        );
+        let (client, _) = api(in_turn(vec![unserved], claim()));
+        let reader = ClaimReader::new(client, ClaimApi::V1alpha2, Duration::from_secs(20));
+        assert_snapshot!(reader.get("ns", "c").await.unwrap_err(), @"ResourceClaim ns/c: the API server does not serve resourceclaims of resource.k8s.io/v1alpha2; only Kubernetes 1.29 and 1.30 do, with the feature gate DynamicResourceAllocation: start the driver without --kubelet-api v1alpha3 on a newer one");
         assert_snapshot!(refused(refusal(403, "Forbidden", r#"resourceclaims.resource.k8s.io "c" is forbidden: User "x" cannot get resource "resourceclaims""#)).await, @r#"ResourceClaim ns/c: the driver may not `get` `resourceclaims` (resource.k8s.io); add the verb to its ClusterRole. The API server says: resourceclaims.resource.k8s.io "c" is forbidden: User "x" cannot get resource "resourceclaims" (HTTP 403)"#);
         assert_snapshot!(refused(refusal(400, "BadRequest", "no")).await, @"ResourceClaim ns/c cannot be read: no (HTTP 400)");
         assert_snapshot!(refused(Reply::Json(200, json!({ "kind": 7 }))).await, @"ResourceClaim ns/c cannot be read: the answer cannot be read: invalid type: integer `7`, expected a string at line 1 column 9");

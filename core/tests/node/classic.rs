@@ -86,3 +86,25 @@ async fn an_unprepare_needs_no_handle() {
     assert_eq!(done["c1"], Ok(()));
     assert!(world.record().is_empty());
 }
+
+#[tokio::test]
+async fn a_claim_that_no_container_lists_is_told_of() {
+    let world = world().await;
+    let pod = |claims: Value| {
+        json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": { "namespace": "default", "name": "pod-p1", "uid": "p1" },
+            "spec": {
+                "resourceClaims": [{ "name": "net", "source": { "resourceClaimName": "claim-c1" } }],
+                "containers": [{ "name": "web", "resources": { "claims": claims } }],
+            },
+        })
+    };
+    world.api.put_pod(pod(json!([])));
+    prepare(&world, handle(json!([lan("net1")]))).await;
+    world.settle().await;
+    let events = world.api.written("/events");
+    let reasons: Vec<_> = events.iter().map(|event| &event["reason"]).collect();
+    assert_eq!(reasons, ["InterfaceNotRequested"]);
+    insta::assert_snapshot!(events[0]["message"].as_str().unwrap(), @"claim claim-c1 is listed for the pod, but no container lists it under resources.claims: no hook will run and no interface will be attached");
+}

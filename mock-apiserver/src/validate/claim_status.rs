@@ -21,12 +21,12 @@ const INTERFACE_NAME_BYTES: usize = 256;
 const HARDWARE_ADDRESS_BYTES: usize = 128;
 
 /// Checks who may use a claim, at most `limit`: only that differs between versions of the API.
-pub(super) fn reserved_for(errors: &mut Errors, reserved: &[Value], limit: usize) {
+fn reserved_for(errors: &mut Errors, reserved: &[Value]) {
     set(
         errors,
         "status.reservedFor",
         reserved,
-        Some(limit),
+        Some(RESERVED_FOR),
         |consumer| quoted(consumer, "uid"),
         |errors, path, consumer| {
             for field in ["resource", "name", "uid"] {
@@ -43,7 +43,7 @@ pub(super) fn updated(errors: &mut Errors, old: &Value, new: &Value) {
     let known = RequestNames::of(at(new, &["spec", "devices"]));
     let status = at(new, &["status"]);
     let reserved = list(status, &["reservedFor"]);
-    reserved_for(errors, reserved, RESERVED_FOR);
+    reserved_for(errors, reserved);
 
     let allocation = at(status, &["allocation"]);
     let allocated: BTreeSet<String> = list(allocation, &["devices", "results"])

@@ -1,10 +1,11 @@
 //! The rules of `resource.k8s.io/v1alpha2`: claims, templates and classes of Kubernetes 1.29.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::claim::template_metadata;
-use super::claim_status::reserved_for;
-use super::{Errors, FieldError, immutable, names, set};
+use super::{Errors, FieldError, Kind, immutable, names};
 use crate::object::{at, is_deleting, list, text};
 use crate::resource::{CLASSIC_CLAIMS, Resource};
 
@@ -41,7 +42,12 @@ pub(super) fn template(errors: &mut Errors, new: &Value) {
 /// Checks a class.
 pub(super) fn class(errors: &mut Errors, class: &Value) {
     names::driver(errors, "driverName", text(class, &["driverName"]));
-    parameters(errors, "parametersRef", at(class, &["parametersRef"]));
+    let reference = at(class, &["parametersRef"]);
+    parameters(errors, "parametersRef", reference);
+    let namespace = text(reference, &["namespace"]);
+    if !namespace.is_empty() {
+        names::label(errors, "parametersRef.namespace", namespace);
+    }
 }
 
 fn parameters(errors: &mut Errors, path: &str, reference: &Value) {
@@ -55,26 +61,41 @@ fn parameters(errors: &mut Errors, path: &str, reference: &Value) {
     }
 }
 
-/// Checks the new status of a claim against the old one.
+/// Checks the new status of a claim against the old one, in the order of Kubernetes 1.29.
 pub(super) fn status(errors: &mut Errors, old: &Value, new: &Value) {
     let status = at(new, &["status"]);
     let allocation = at(status, &["allocation"]);
+    let driver = text(status, &["driverName"]);
+    if !driver.is_empty() {
+        names::driver(errors, "status.driverName", driver);
+    } else if !allocation.is_null() {
+        let words = "must be specified when `allocation` is set";
+        errors.push(FieldError::required("status.driverName", words));
+    }
+    handles(errors, list(allocation, &["resourceHandles"]));
     let reserved = list(status, &["reservedFor"]);
+    consumers(errors, reserved);
     let before = list(old, &["status", "reservedFor"]);
     let is_asked = |claim: &Value| at(claim, &["status", "deallocationRequested"]) == true;
     let (was_asked, asked) = (is_asked(old), is_asked(new));
     let mut forbidden = |path: &str, words: &str| errors.push(FieldError::forbidden(path, words));
-    if !reserved.is_empty() {
-        if allocation.is_null() {
-            let words = "may not be specified when `allocated` is not set";
-            forbidden("status.reservedFor", words);
-        } else if reserved.len() > 1 && at(allocation, &["shareable"]) != true {
+    if !reserved.is_empty() && allocation.is_null() {
+        let words = "may not be specified when `allocated` is not set";
+        forbidden("status.reservedFor", words);
+    } else if !reserved.is_empty() {
+        if reserved.len() > 1 && at(allocation, &["shareable"]) != true {
             forbidden("status.reservedFor", "may not be reserved more than once");
-        } else if (asked || is_deleting(new)) && reserved.iter().any(|one| !before.contains(one)) {
+        }
+        if (asked || is_deleting(new)) && reserved.iter().any(|one| !before.contains(one)) {
             let words = "new entries may not be added while `deallocationRequested` or `deletionTimestamp` are set";
             forbidden("status.reservedFor", words);
         }
     }
+    let old = at(old, &["status", "allocation"]);
+    if !old.is_null() && !allocation.is_null() {
+        immutable(errors, "status.allocation", old, allocation);
+    }
+    let mut forbidden = |path: &str, words: &str| errors.push(FieldError::forbidden(path, words));
     if asked && !was_asked && !reserved.is_empty() {
         let words = "deallocation cannot be requested while `reservedFor` is set";
         forbidden("status.deallocationRequested", words);
@@ -87,33 +108,49 @@ pub(super) fn status(errors: &mut Errors, old: &Value, new: &Value) {
         let words = "may not be cleared when `allocation` is set";
         forbidden("status.deallocationRequested", words);
     }
-    let driver = text(status, &["driverName"]);
-    if !driver.is_empty() {
-        names::driver(errors, "status.driverName", driver);
-    } else if !allocation.is_null() {
-        let words = "must be specified when `allocation` is set";
-        errors.push(FieldError::required("status.driverName", words));
-    }
-    reserved_for(errors, reserved, RESERVED_FOR);
-    set(
-        errors,
-        "status.allocation.resourceHandles",
-        list(allocation, &["resourceHandles"]),
-        Some(HANDLES),
-        |_| None::<String>,
-        |errors, path, handle| {
-            let driver = text(handle, &["driverName"]);
-            names::driver(errors, &format!("{path}.driverName"), driver);
-            if text(handle, &["data"]).len() > HANDLE_BYTES {
-                let path = format!("{path}.data");
-                errors.push(FieldError::too_long(&path, HANDLE_BYTES));
+}
+
+fn consumers(errors: &mut Errors, reserved: &[Value]) {
+    let path = "status.reservedFor";
+    let mut seen = BTreeSet::new();
+    for (index, consumer) in reserved.iter().enumerate() {
+        let path = format!("{path}[{index}]");
+        let uid = text(consumer, &["uid"]);
+        if !seen.insert(uid) {
+            let shown = format!("{uid:?}");
+            errors.push(FieldError::duplicate_shown(&format!("{path}.uid"), &shown));
+            continue;
+        }
+        for field in ["resource", "name", "uid"] {
+            if text(consumer, &[field]).is_empty() {
+                errors.push(FieldError::required(&format!("{path}.{field}"), ""));
             }
-        },
-    );
-    let old = at(old, &["status", "allocation"]);
-    if !old.is_null() && !allocation.is_null() {
-        immutable(errors, "status.allocation", old, allocation);
+        }
     }
+    if reserved.len() > RESERVED_FOR {
+        errors.push(too_long(path, RESERVED_FOR));
+    }
+}
+
+fn handles(errors: &mut Errors, handles: &[Value]) {
+    let path = "status.allocation.resourceHandles";
+    for (index, handle) in handles.iter().enumerate() {
+        let path = format!("{path}[{index}]");
+        let driver = text(handle, &["driverName"]);
+        names::driver(errors, &format!("{path}.driverName"), driver);
+        if text(handle, &["data"]).len() > HANDLE_BYTES {
+            errors.push(too_long(&format!("{path}.data"), HANDLE_BYTES));
+        }
+    }
+    if handles.len() > HANDLES {
+        errors.push(too_long(path, HANDLES));
+    }
+}
+
+/// As Kubernetes 1.29 said it, also of lists.
+fn too_long(path: &str, limit: usize) -> FieldError {
+    let words = format!("may not be longer than {limit}");
+    FieldError::new(path, Kind::TooLong, String::new(), words)
 }
 
 #[cfg(test)]
@@ -136,10 +173,11 @@ spec.resourceClassName: Invalid value: "": a lowercase RFC 1123 subdomain must c
 spec.parametersRef.name: Required value
 spec.allocationMode: Unsupported value: "Later": supported values: "Immediate", "WaitForFirstConsumer"
 "#);
-        let wrong = json!({"parametersRef": {"name": "x"}});
+        let wrong = json!({"parametersRef": {"name": "x", "namespace": "a.b"}});
         insta::assert_snapshot!(words(|errors| class(errors, &wrong)), @r#"
 driverName: Required value
 parametersRef.kind: Required value
+parametersRef.namespace: Invalid value: "a.b": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')
 "#);
     }
 
@@ -161,7 +199,7 @@ parametersRef.kind: Required value
         ];
         let mut twice = allocated.clone();
         twice["reservedFor"] = json!([user("a"), user("b")]);
-        all.push(check(&allocated, twice));
+        all.push(check(&allocated, twice.clone()));
         let mut used = allocated.clone();
         used["reservedFor"] = json!([user("a")]);
         let mut asked = used.clone();
@@ -177,6 +215,16 @@ parametersRef.kind: Required value
         let mut other = allocated.clone();
         other["allocation"]["resourceHandles"][0]["data"] = "y".into();
         all.push(check(&allocated, other));
+        let mut both = twice.clone();
+        both["deallocationRequested"] = true.into();
+        all.push(check(&used, both));
+        let mut many = allocated.clone();
+        let handle = many["allocation"]["resourceHandles"][0].clone();
+        many["allocation"]["resourceHandles"] = vec![handle; HANDLES + 1].into();
+        many["allocation"]["shareable"] = true.into();
+        let users = (0..=RESERVED_FOR).map(|n| user(&n.to_string()));
+        many["reservedFor"] = users.chain([user("0"), json!({})]).collect();
+        all.push(check(&json!({}), many));
         insta::assert_snapshot!(all.join("\n"), @r#"
 status.reservedFor: Forbidden: may not be specified when `allocated` is not set
 status: Forbidden: `allocation` must be set when `deallocationRequested` is set
@@ -185,8 +233,17 @@ status.reservedFor: Forbidden: may not be reserved more than once
 status.deallocationRequested: Forbidden: deallocation cannot be requested while `reservedFor` is set
 status.reservedFor: Forbidden: new entries may not be added while `deallocationRequested` or `deletionTimestamp` are set
 status.deallocationRequested: Forbidden: may not be cleared when `allocation` is set
-status.allocation.resourceHandles[0].data: Too long: may not be more than 16384 bytes
+status.allocation.resourceHandles[0].data: Too long: may not be longer than 16384
 status.allocation: Invalid value: {"resourceHandles":[{"driverName":"d.example","data":"y"}]}: field is immutable
+status.reservedFor: Forbidden: may not be reserved more than once
+status.reservedFor: Forbidden: new entries may not be added while `deallocationRequested` or `deletionTimestamp` are set
+status.deallocationRequested: Forbidden: deallocation cannot be requested while `reservedFor` is set
+status.allocation.resourceHandles: Too long: may not be longer than 32
+status.reservedFor[33].uid: Duplicate value: "0"
+status.reservedFor[34].resource: Required value
+status.reservedFor[34].name: Required value
+status.reservedFor[34].uid: Required value
+status.reservedFor: Too long: may not be longer than 32
 "#);
     }
 }

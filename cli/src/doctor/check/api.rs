@@ -42,14 +42,8 @@ struct Served {
 }
 
 async fn ask(client: &Client) -> Result<Served, String> {
-    let version = client
-        .apiserver_version()
-        .await
-        .map_err(|error| error.to_string())?;
-    let groups = client
-        .list_api_groups()
-        .await
-        .map_err(|error| error.to_string())?;
+    let version = client.apiserver_version().await.map_err(unasked)?;
+    let groups = client.list_api_groups().await.map_err(unasked)?;
     let group = groups.groups.into_iter().find(|group| group.name == GROUP);
     let versions = group.map(|group| group.versions).unwrap_or_default();
     Ok(Served {
@@ -61,6 +55,10 @@ async fn ask(client: &Client) -> Result<Served, String> {
             .map(|version| version.version)
             .collect(),
     })
+}
+
+fn unasked(error: ::kube::Error) -> String {
+    format!("it cannot be asked: {}", kube::words(error))
 }
 
 fn judge(served: &Served, api: KubeletApi) -> Vec<Finding> {

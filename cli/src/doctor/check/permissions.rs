@@ -185,7 +185,7 @@ async fn review(client: &Client, need: &Need, driver: &str) -> Result<bool, Stri
     let answer = reviews
         .create(&PostParams::default(), &review)
         .await
-        .map_err(|error| error.to_string())?;
+        .map_err(kube::words)?;
     Ok(answer.status.is_some_and(|status| status.allowed))
 }
 

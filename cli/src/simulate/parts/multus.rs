@@ -90,6 +90,21 @@ impl NodeMultus {
         }
     }
 
+    /// Whether plugins that it runs wait before they do anything. Says why they will not.
+    pub(crate) fn hold(&self, hold: bool) -> Result<(), String> {
+        match self {
+            Self::Played {
+                running: Some(multus),
+                ..
+            } => {
+                multus.faults().hang(hold);
+                Ok(())
+            }
+            Self::Played { running: None, .. } => Err("Multus does not run".into()),
+            Self::Real(daemon) => daemon.hold(hold),
+        }
+    }
+
     /// The next `times` calls of a command fail with these words. Says why they will not.
     pub(crate) fn fail_next(
         &self,

@@ -124,6 +124,12 @@ impl Daemon {
         let ordered = self.faults.fail_next(times, command, error);
         ordered.map_err(|error| format!("no plugin can be made to fail: {error}"))
     }
+
+    /// Whether plugins that it runs wait before they do anything.
+    pub(crate) fn hold(&self, hold: bool) -> Result<(), String> {
+        let held = self.faults.hold(hold);
+        held.map_err(|error| format!("plugins cannot be held: {error}"))
+    }
 }
 
 async fn probe(socket: PathBuf) {

@@ -54,15 +54,7 @@ impl PluginFaults {
 
     /// The next `times` plugins that are run for `command` fail with these words.
     pub(crate) fn fail_next(&self, times: usize, command: Command, words: &str) -> io::Result<()> {
-        for plugin in self.real.iter().flat_map(|dir| files(dir)) {
-            let Some(name) = Path::new(&plugin).file_name() else {
-                continue;
-            };
-            match std::os::unix::fs::symlink(&self.script, self.programs.join(name)) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-                _ => {}
-            }
-        }
+        self.stand_before()?;
         let error = json!({"cniVersion": "1.0.0", "code": OWN_ERROR, "msg": words, "details": ""});
         for _ in 0..times {
             let number = self.ordered.fetch_add(1, Ordering::Relaxed);
@@ -76,14 +68,41 @@ impl PluginFaults {
         }
         Ok(())
     }
+
+    /// Whether plugins wait before they do anything.
+    pub(crate) fn hold(&self, hold: bool) -> io::Result<()> {
+        self.stand_before()?;
+        let held = self.dir.join("held");
+        match hold {
+            true => fs::write(held, ""),
+            false => fs::remove_file(held),
+        }
+    }
+
+    fn stand_before(&self) -> io::Result<()> {
+        for plugin in self.real.iter().flat_map(|dir| files(dir)) {
+            let Some(name) = Path::new(&plugin).file_name() else {
+                continue;
+            };
+            match std::os::unix::fs::symlink(&self.script, self.programs.join(name)) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
 }
 
-/// Takes the first order there is and fails; without one it becomes the plugin.
+/// Waits while it is held, takes the first order there is and fails; without one it becomes
+/// the plugin.
 fn text(dir: &Path, real: &[PathBuf]) -> String {
     let orders = quoted(dir);
     let real: Vec<String> = real.iter().map(|dir| quoted(dir)).collect();
     format!(
         r#"#!/bin/sh
+while [ -e {orders}/held ]; do
+    sleep 0.02
+done
 for order in {orders}/"$CNI_COMMAND".*; do
     if [ -e "$order" ] && mv "$order" {orders}/taken.$$ 2>/dev/null; then
         cat {orders}/taken.$$

@@ -203,6 +203,11 @@ fn plugin(plugin: &Map<String, Value>, field: &str, policy: &Policy, errors: &mu
     }
 }
 
+/// Whether a text can be a plugin's type: the name of a program, and no path.
+pub fn is_plugin_type(name: &str) -> bool {
+    name.len() <= MAX_TYPE && plain_name(name)
+}
+
 /// A type names a program that runs as root: a plain name, and an allowed one.
 fn plugin_type(
     value: &Value,
@@ -220,7 +225,7 @@ fn plugin_type(
         errors.push(field, empty);
     } else if name.contains('/') {
         errors.push(field, ConfigFault::TypeWithSlash { shown });
-    } else if name.len() > MAX_TYPE || !plain_name(name) {
+    } else if !is_plugin_type(name) {
         errors.push(field, ConfigFault::BadType { shown });
     } else if !policy.allows(name) {
         let allowed = policy.allowed_types.iter().cloned().collect();

@@ -10,8 +10,9 @@ use serde_json::Value;
 use super::{ConfigError, ConfigFault};
 use crate::shown::quoted;
 
-/// Keys that decide what runs, and under which name.
-const KNOWN: [&str; 14] = [
+/// Keys that decide what runs, under which name, and on which of the node's interfaces. The
+/// driver writes some of these itself, so that a second spelling would stand beside its own.
+const KNOWN: [&str; 22] = [
     "type",
     "ipam",
     "plugins",
@@ -26,6 +27,14 @@ const KNOWN: [&str; 14] = [
     "disableCheck",
     "disableGC",
     "loadOnlyInlinedPlugins",
+    "master",
+    "linkInContainer",
+    "mode",
+    "bridge",
+    "device",
+    "hwaddr",
+    "kernelpath",
+    "pciBusID",
 ];
 
 /// Keys by which the CNI project's plugins write or read files of the node's as root:

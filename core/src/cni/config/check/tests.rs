@@ -147,7 +147,11 @@ fn keys_that_go_takes_for_others() {
     insta::assert_snapshot!(why(json!({"type": "macvlan", "ipam": {"type": "static", "TYPE": "bridge"}})), @r#"ipam: the key "TYPE" would be read as `type`, because plugins ignore case; write `type`"#);
     // U+017F, the long s, is an s to Go.
     insta::assert_snapshot!(why(json!({"type": "macvlan", "plugin\u{17f}": [{"type": "bridge"}]})), @r#"the key "pluginſ" would be read as `plugins`, because plugins ignore case; write `plugins`"#);
-    insta::assert_snapshot!(why(json!({"type": "macvlan", "master": "eth1", "Master": "eth2"})), @r#"the keys "master" and "Master" differ by case alone, which plugins ignore; keep one of them"#);
+    insta::assert_snapshot!(why(json!({"type": "macvlan", "mtu": 1400, "MTU": 1500})), @r#"the keys "mtu" and "MTU" differ by case alone, which plugins ignore; keep one of them"#);
+    // The driver adds `master` where there is none: this one would come after it, and count.
+    insta::assert_snapshot!(why(json!({"type": "macvlan", "ma\u{17f}ter": "eth1"})), @r#"the key "maſter" would be read as `master`, because plugins ignore case; write `master`"#);
+    insta::assert_snapshot!(why(json!({"type": "macvlan", "Mode": "passthru"})), @r#"the key "Mode" would be read as `mode`, because plugins ignore case; write `mode`"#);
+    insta::assert_snapshot!(why(json!({"type": "vlan", "lin\u{212a}InContainer": true})), @r#"the key "linKInContainer" would be read as `linkInContainer`, because plugins ignore case; write `linkInContainer`"#);
 }
 
 #[test]
