@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -323,8 +323,8 @@ fn an_interrupt_ends_the_driver() {
     let pid = rustix::process::Pid::from_raw(pid).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     let mut err = String::new();
-    let mut lines = BufReader::new(child.stderr.take().unwrap());
-    while lines.read_line(&mut err).unwrap() > 0 {}
+    let mut stderr = child.stderr.take().unwrap();
+    std::io::Read::read_to_string(&mut stderr, &mut err).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(1), "{err}");
     assert!(err.contains("interrupted"), "{err}");
     let kept = err

@@ -13,6 +13,7 @@ mod netlink;
 mod offer;
 mod pattern;
 mod rules;
+#[cfg(target_os = "linux")]
 mod sysfs;
 
 use std::collections::{BTreeMap, BTreeSet};

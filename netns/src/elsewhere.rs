@@ -99,6 +99,10 @@ impl Links {
         match *self {}
     }
 
+    pub fn add_veth(&self, _: &str, _: &str) -> io::Result<()> {
+        match *self {}
+    }
+
     pub fn add_macvlan(
         &self,
         _: &MacVlan<'_>,

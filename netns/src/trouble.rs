@@ -13,6 +13,7 @@ pub struct Trouble {
 
 impl Trouble {
     /// Says what was tried.
+    #[cfg(any(test, target_os = "linux"))]
     pub(crate) fn at<E: Into<io::Error>>(what: impl Display) -> impl FnOnce(E) -> Self {
         let what = what.to_string();
         move |source| Self {
