@@ -3,6 +3,7 @@
 
 mod act;
 mod action;
+mod attempt;
 mod clock;
 mod copied;
 mod detail;
@@ -29,6 +30,7 @@ mod tree;
 mod why;
 
 pub use action::{Action, Control, Effect, Grouping, Screen, Sort};
+pub use attempt::{Attempt, Part};
 pub use clock::{Mode, SPEEDS};
 pub use detail::Detail;
 pub use failure::{Failure, explain};

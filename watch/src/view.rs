@@ -1,5 +1,6 @@
 //! Draws a model. Reads nothing else, remembers nothing.
 
+mod attempts;
 mod chrome;
 mod detail;
 mod flows;

@@ -50,7 +50,8 @@ fn click(model: &Model, layout: &Layout, at: Position) -> Option<Action> {
         });
     }
     if layout.waterfall.contains(at) {
-        let step = *step_order(model.timeline()).get(line(layout.waterfall))?;
+        let place = layout.steps_above + line(layout.waterfall);
+        let step = *step_order(model.timeline()).get(place)?;
         if look.screen == Screen::Flows {
             return Some(Action::Show(Screen::Timeline));
         }

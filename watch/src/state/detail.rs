@@ -67,10 +67,21 @@ impl Model {
                 .iter()
                 .rposition(|bar| bar.status == Status::Failed)
                 .filter(|at| self.stands_failed(step) || *at == newest);
-            let at = self.look.run.or(matters).unwrap_or(newest).min(newest);
-            detail.run = (at, runs.len());
-            match runs.get(at) {
+            let chosen = match self.look.run {
+                None => self.run_of_attempt(step, &runs),
+                run => Some(run),
+            };
+            let at = match chosen {
+                Some(at) => at,
+                None => Some(matters.unwrap_or(newest)),
+            };
+            let at = at.map(|at| at.min(newest));
+            detail.run = (at.unwrap_or(0), runs.len());
+            match at.and_then(|at| runs.get(at)) {
                 Some(bar) => self.fill(&mut detail, *bar),
+                None if !runs.is_empty() => {
+                    detail.nothing = Some("It did not run in this attempt.");
+                }
                 None => detail.nothing = Some(self.absence(step)),
             }
         }

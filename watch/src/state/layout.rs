@@ -34,8 +34,12 @@ pub struct Layout {
     pub table: Rect,
     /// What is known of the selected flow.
     pub preview: Rect,
+    /// The row of attempts, where there are several.
+    pub attempts: Rect,
     /// The waterfall, one line a step, without its head.
     pub waterfall: Rect,
+    /// How many of its steps are above the first that is shown.
+    pub steps_above: usize,
     /// What is the matter with the flow, or the step.
     pub why: Rect,
     /// The payload's lines.
@@ -120,9 +124,17 @@ impl Layout {
 
     fn timeline(&mut self, model: &Model) {
         let body = self.body;
-        let steps = body.height.saturating_sub(3).min(12);
-        self.waterfall = rows(body, 2, steps);
-        let used = 2 + steps + 1;
+        let attempts = u16::from(model.timeline().repeated());
+        self.attempts = rows(body, 1, attempts);
+        let head = 2 + attempts;
+        let steps = body.height.saturating_sub(head + 1).min(12);
+        self.waterfall = rows(body, head, steps);
+        // The selected step is always among those that are shown.
+        let order = step_order(model.timeline());
+        let selected = model.step_shown();
+        let place = order.iter().position(|step| Some(*step) == selected);
+        self.steps_above = (place.unwrap_or(0) + 1).saturating_sub(steps.into());
+        let used = head + steps + 1;
         let rest = rows(body, used, body.height.saturating_sub(used));
         self.why = rest;
         if rest.height >= 8 {

@@ -65,6 +65,8 @@ pub struct Look {
     pub step: Option<Step>,
     /// Which run of it; none stands for the newest.
     pub run: Option<usize>,
+    /// The begin of the attempt that was chosen; none stands for that of the run.
+    pub attempt: Option<i64>,
     /// The selected line of the detail.
     pub line: usize,
     /// The first line of the detail that is shown.
@@ -103,6 +105,7 @@ impl Look {
             top: 0,
             step: None,
             run: None,
+            attempt: None,
             line: 0,
             line_top: 0,
             health_top: 0,
@@ -124,6 +127,7 @@ impl Look {
     /// What belonged to another flow is forgotten.
     pub(crate) fn other_flow(&mut self) {
         self.step = None;
+        self.attempt = None;
         self.other_step();
     }
 

@@ -123,18 +123,6 @@ impl Model {
         self.select_step(order[next]);
     }
 
-    pub(super) fn other_run(&mut self, back: bool) {
-        let (at, runs) = self.detail.run;
-        let next = if back {
-            at.saturating_sub(1)
-        } else {
-            (at + 1).min(runs.saturating_sub(1))
-        };
-        self.look.other_step();
-        self.look.run = Some(next);
-        self.stale.flow = true;
-    }
-
     pub(super) fn next_failure(&mut self, back: bool) {
         let now = self.now();
         let failed = |at: &usize| {

@@ -2,6 +2,7 @@
 
 use ndra_core::event::{Actor, Phase, Step};
 
+use super::attempt::{self, Attempt};
 use super::fold::Status;
 use super::log::Rec;
 
@@ -67,11 +68,13 @@ pub struct Bar {
     pub status: Status,
     /// Which run of its step it is, from 0.
     pub run: usize,
+    /// Index of the attempt that it is part of.
+    pub attempt: usize,
     /// The event that began it, where it was seen.
     pub(crate) begin: Option<u32>,
     /// The event that ended it.
     pub(crate) end: Option<u32>,
-    tag: u32,
+    pub(super) tag: u32,
 }
 
 /// A stretch of time in which something happens, or nothing does.
@@ -83,6 +86,8 @@ pub struct Stretch {
     pub to: i64,
     /// Nobody is at work.
     pub gap: bool,
+    /// So many attempts lie in it that are not drawn.
+    pub hidden: usize,
 }
 
 /// A stretch of the critical path: the innermost step at work.
@@ -105,6 +110,8 @@ pub struct Timeline {
     pub stretches: Vec<Stretch>,
     /// What the time was spent on, without what ran beside it.
     pub critical: Vec<Critical>,
+    /// What was tried, by its begin.
+    pub attempts: Vec<Attempt>,
     /// Older runs that are not shown because there are too many.
     pub left_out: usize,
 }
@@ -162,6 +169,7 @@ impl Timeline {
         bars.drain(..left_out);
         bars.sort_by_key(|bar| (bar.from, bar.step));
         let mut timeline = Self {
+            attempts: attempt::split(&mut bars),
             bars,
             left_out,
             ..Self::default()
@@ -171,7 +179,7 @@ impl Timeline {
     }
 
     /// Finds stretches and the critical path by one sweep over all begins and ends.
-    fn cut(&mut self) {
+    pub(super) fn cut(&mut self) {
         let mut edges: Vec<i64> = self.bars.iter().flat_map(|b| [b.from, b.to]).collect();
         edges.sort_unstable();
         edges.dedup();
@@ -187,7 +195,12 @@ impl Timeline {
             let gap = active.is_empty();
             match self.stretches.last_mut() {
                 Some(last) if last.gap == gap => last.to = to,
-                _ => self.stretches.push(Stretch { from, to, gap }),
+                _ => self.stretches.push(Stretch {
+                    from,
+                    to,
+                    gap,
+                    hidden: 0,
+                }),
             }
             // Nobody waits for the status write, unless it is all that goes on.
             let innermost = active
@@ -208,6 +221,7 @@ impl Timeline {
                 from: bar.from,
                 to: bar.to,
                 gap: false,
+                hidden: 0,
             });
         }
     }
@@ -257,6 +271,7 @@ fn bar(rec: &Rec, from: i64, runs: &mut [usize]) -> Bar {
         to: from,
         status: Status::Running,
         run: *run - 1,
+        attempt: 0,
         begin: None,
         end: None,
         tag: rec.tag,

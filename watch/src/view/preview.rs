@@ -13,10 +13,7 @@ pub(super) fn draw(ink: &mut Ink<'_>, model: &Model, layout: &Layout) {
     title(ink, model, flow, area);
     why::draw(ink, model, layout.why);
     if layout.waterfall.height > 0 {
-        waterfall::draw(ink, model, layout.waterfall, false);
-        if layout.waterfall.bottom() < area.bottom() {
-            waterfall::shares(ink, model, layout.waterfall);
-        }
+        waterfall::draw(ink, model, layout, false);
     }
     if layout.waterfall.width > 0 && layout.waterfall.width < area.width {
         let x = layout.waterfall.right();

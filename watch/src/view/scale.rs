@@ -8,7 +8,8 @@ pub(super) struct Piece {
     pub(super) stretch: Stretch,
     /// Its columns, from and to.
     pub(super) columns: (f64, f64),
-    /// A gap that is too long to be drawn to scale.
+    /// A gap that is too long to be drawn to scale, or with attempts in it that are not
+    /// drawn.
     pub(super) folded: bool,
 }
 
@@ -20,6 +21,9 @@ pub(super) struct Scale {
 
 /// Columns of a folded gap.
 const FOLDED: f64 = 9.0;
+
+/// Columns of one in which attempts lie, on a wide screen: room for words.
+const FOLDED_ATTEMPTS: f64 = 17.0;
 
 impl Scale {
     /// Spreads a timeline over `columns`.
@@ -33,23 +37,36 @@ impl Scale {
             .map(length)
             .sum();
         // A gap that would leave less than half of the columns to the work is folded.
-        let long = |s: &Stretch| s.gap && length(s) > work * 0.8;
+        let long = |s: &Stretch| s.gap && (s.hidden > 0 || length(s) > work * 0.8);
         let gaps = timeline.stretches.iter().filter(|s| long(s)).count();
         #[allow(clippy::cast_precision_loss)]
-        let folded = FOLDED.min(columns / 2.0 / (gaps as f64).max(1.0)).max(0.5);
+        let most = columns / 2.0 / (gaps as f64).max(1.0);
+        let folded = |s: &Stretch| {
+            let wanted = if s.hidden > 0 && columns >= 60.0 {
+                FOLDED_ATTEMPTS
+            } else {
+                FOLDED
+            };
+            wanted.min(most).max(0.5)
+        };
         let to_scale: f64 = timeline
             .stretches
             .iter()
             .filter(|s| !long(s))
             .map(length)
             .sum();
-        #[allow(clippy::cast_precision_loss)]
-        let room = (columns - folded * gaps as f64).max(1.0);
+        let all_folded: f64 = timeline
+            .stretches
+            .iter()
+            .filter(|s| long(s))
+            .map(folded)
+            .sum();
+        let room = (columns - all_folded).max(1.0);
         // Every stretch of work is seen, however short it is beside the others.
         let least: f64 = 1.0;
         let wide = |s: &Stretch| {
             if long(s) {
-                folded
+                folded(s)
             } else {
                 (length(s) / to_scale * room).max(if s.gap { 0.0 } else { least })
             }
@@ -105,6 +122,7 @@ mod tests {
                     from: *from,
                     to: *to,
                     gap: *gap,
+                    hidden: 0,
                 })
                 .collect(),
             ..Timeline::default()

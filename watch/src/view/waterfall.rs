@@ -7,7 +7,7 @@ use ratatui::style::Style;
 use super::flows::step_sign;
 use super::ink::Ink;
 use super::scale::Scale;
-use super::{detail, preview, why};
+use super::{attempts, detail, preview, why};
 use crate::state::layout::{Layout, step_order};
 use crate::state::{Bar, Flow, Model, Status, Timeline};
 use crate::text;
@@ -32,8 +32,8 @@ pub(super) fn screen(ink: &mut Ink<'_>, model: &Model, layout: &Layout) {
         return;
     };
     preview::title(ink, model, flow, body);
-    draw(ink, model, layout.waterfall, true);
-    shares(ink, model, layout.waterfall);
+    attempts::draw(ink, model, layout.attempts);
+    draw(ink, model, layout, true);
     if layout.detail.height > 0 {
         detail::panel(ink, model, layout.why, layout.detail, false);
     } else if layout.why.height > 0 {
@@ -41,8 +41,10 @@ pub(super) fn screen(ink: &mut Ink<'_>, model: &Model, layout: &Layout) {
     }
 }
 
-/// The lines of the waterfall in `area`, its axis in the line above.
-pub(super) fn draw(ink: &mut Ink<'_>, model: &Model, area: Rect, choose: bool) {
+/// The lines of the waterfall, its axis in the line above, what the time was spent on in
+/// the line below.
+pub(super) fn draw(ink: &mut Ink<'_>, model: &Model, layout: &Layout, choose: bool) {
+    let area = layout.waterfall;
     let Some(flow) = model.selected() else {
         return;
     };
@@ -50,39 +52,107 @@ pub(super) fn draw(ink: &mut Ink<'_>, model: &Model, area: Rect, choose: bool) {
     let left = LANE + NAME;
     let width = area.width.saturating_sub(left + TOOK + 2);
     let bars = Rect::new(area.x + left, area.y, width, area.height);
-    let scale = Scale::of(timeline, width);
+    let attempt = model.attempt_shown();
+    let drawn = timeline.drawn(width, attempt);
+    let one = attempt.filter(|_| drawn.bars.len() < timeline.bars.len());
+    let scale = Scale::of(&drawn, width);
     axis(ink, &scale, bars);
+    if let Some(attempt) = one {
+        let (place, of) = timeline.place(attempt);
+        let words = format!("only attempt {} of {of}", place + 1);
+        let style = ink.theme().strong();
+        ink.put(area.x + 1, area.y - 1, left - 2, &words, style);
+    }
     let order = step_order(timeline);
+    let above = if choose { layout.steps_above } else { 0 };
     let mut lane_before = None;
-    for (y, step) in (area.y..area.bottom()).zip(order.iter().copied()) {
+    for (y, step) in (area.y..area.bottom()).zip(order.iter().copied().skip(above)) {
         let theme = ink.theme();
         let lane = timeline.lane(step);
         if lane_before != Some(lane) {
             ink.put(area.x + 1, y, LANE - 1, lane.name(), theme.lane(lane));
         }
         lane_before = Some(lane);
-        name(ink, model, flow, step, (area.x + LANE, y));
+        let run = one.map(|at| Run {
+            bar: drawn.runs(step).next_back(),
+            root: timeline.attempts.get(at).map(|a| a.step),
+        });
+        name(ink, model, flow, step, run, (area.x + LANE, y));
         gaps(ink, &scale, bars, y);
-        for (index, bar) in timeline.bars.iter().enumerate() {
+        let chosen = choose && model.step_shown() == Some(step);
+        for (index, bar) in drawn.bars.iter().enumerate() {
             if bar.step == step {
-                draw_bar(ink, timeline, &scale, bars, y, index, bar);
+                let columns = draw_bar(ink, &drawn, &scale, bars, y, index, bar);
+                let many = timeline.runs(step).nth(1).is_some();
+                if chosen && many && bar.run == model.detail().run.0 {
+                    brackets(ink, bars, columns, y);
+                }
             }
         }
-        took(ink, flow, step, area.right().saturating_sub(1), y);
-        if choose && model.step_shown() == Some(step) {
+        took(ink, flow, step, run, area.right().saturating_sub(1), y);
+        if chosen {
             ink.select(Rect::new(area.x, y, area.width, 1));
             ink.put(area.x, y, 1, theme.glyphs().pointer, theme.accent());
         }
     }
+    let right = area.right().saturating_sub(1);
+    let dim = ink.theme().dim();
+    if above > 0 {
+        ink.put_right(right, area.y - 1, &format!("{above} above"), dim);
+    }
+    let below = order.len().saturating_sub(above + usize::from(area.height));
+    let mut room = area.width.saturating_sub(2);
+    if below > 0 {
+        let words = format!("{below} below");
+        let x = ink.put_right(right, area.bottom(), &words, dim);
+        room = x.saturating_sub(area.x + 3);
+    }
+    if choose || area.bottom() < layout.preview.bottom() {
+        shares(ink, &drawn, (area.x + 1, area.bottom()), room);
+    }
 }
 
-fn name(ink: &mut Ink<'_>, model: &Model, flow: &Flow, step: Step, (x, y): (u16, u16)) {
+/// The run that a line shows, where only one attempt is drawn.
+#[derive(Clone, Copy)]
+struct Run<'a> {
+    bar: Option<&'a Bar>,
+    /// The step that failed first in the attempt.
+    root: Option<Step>,
+}
+
+fn name(
+    ink: &mut Ink<'_>,
+    model: &Model,
+    flow: &Flow,
+    step: Step,
+    run: Option<Run<'_>>,
+    (x, y): (u16, u16),
+) {
     let theme = ink.theme();
-    let status = flow.state.status(step);
-    let sign = step_sign(ink, flow, step, model.now());
+    let glyphs = theme.glyphs();
+    let mut status = flow.state.status(step);
+    let mut sign = step_sign(ink, flow, step, model.now());
+    let mut root = flow.state.root_failure();
+    if let Some(run) = run {
+        // Of an older attempt, what became of the step then.
+        root = run.root;
+        match run.bar.map(|bar| bar.status) {
+            None if status != Status::Skipped => (status, sign) = (Status::Waiting, glyphs.waiting),
+            Some(Status::Done) => (status, sign) = (Status::Done, glyphs.done),
+            Some(Status::Failed) => {
+                status = Status::Failed;
+                sign = if root == Some(step) {
+                    glyphs.failed
+                } else {
+                    glyphs.fell
+                };
+            }
+            _ => {}
+        }
+    }
     let style = match status {
         Status::Waiting | Status::Skipped => theme.dim(),
-        Status::Failed if flow.state.root_failure() == Some(step) => theme.bad(),
+        Status::Failed if root == Some(step) => theme.bad(),
         Status::Failed => theme.fell(),
         _ => theme.text(),
     };
@@ -96,14 +166,18 @@ fn name(ink: &mut Ink<'_>, model: &Model, flow: &Flow, step: Step, (x, y): (u16,
     ink.put(x + 2, y, NAME - 3, &name, style);
 }
 
-fn took(ink: &mut Ink<'_>, flow: &Flow, step: Step, right: u16, y: u16) {
+fn took(ink: &mut Ink<'_>, flow: &Flow, step: Step, run: Option<Run<'_>>, right: u16, y: u16) {
     let theme = ink.theme();
     let cell = flow.state.cell(step);
-    let words = match flow.state.status(step) {
-        Status::Waiting if cell.runs == 0 => return,
-        Status::Skipped => "not seen".into(),
-        Status::Running => "runs".into(),
-        _ => ink.time(
+    let status = flow.state.status(step);
+    let words = match (run.map(|run| run.bar), status) {
+        (None, Status::Waiting) if cell.runs == 0 => return,
+        (_, Status::Skipped) => "not seen".into(),
+        (Some(None), _) => String::new(),
+        (Some(Some(bar)), _) if bar.status == Status::Running => "runs".into(),
+        (Some(Some(bar)), _) => ink.time(bar.to.saturating_sub(bar.from)),
+        (None, Status::Running) => "runs".into(),
+        (None, _) => ink.time(
             i64::try_from(cell.took_us)
                 .unwrap_or(0)
                 .saturating_mul(1000),
@@ -116,26 +190,41 @@ fn took(ink: &mut Ink<'_>, flow: &Flow, step: Step, right: u16, y: u16) {
     }
 }
 
-/// Lengths of work and gaps over the bars.
+/// Lengths of work and gaps over the bars. That of a gap says that it is one, however few
+/// columns it has.
 fn axis(ink: &mut Ink<'_>, scale: &Scale, bars: Rect) {
     let theme = ink.theme();
+    let glyphs = theme.glyphs();
     let y = bars.y.saturating_sub(1);
     for piece in &scale.pieces {
         let (from, to) = (whole(piece.columns.0), whole(piece.columns.1));
         let room = to.saturating_sub(from);
         let time = ink.time(piece.stretch.to.saturating_sub(piece.stretch.from));
-        let (words, style) = if piece.stretch.gap {
-            (format!("gap {time}"), theme.warn())
+        let hidden = piece.stretch.hidden;
+        let (variants, style) = if hidden > 0 {
+            let cut = glyphs.cut;
+            let words = [
+                format!("{hidden} hidden, {time}"),
+                format!("{hidden} hidden"),
+                format!("{cut}{hidden}{cut}"),
+                cut.to_owned(),
+            ];
+            (words.to_vec(), theme.warn())
+        } else if piece.stretch.gap {
+            let gap = glyphs.gap;
+            let words = [
+                format!("gap {time}"),
+                format!("{gap}{time}{gap}"),
+                format!("{gap}{time}"),
+                gap.to_owned(),
+            ];
+            (words.to_vec(), theme.warn())
         } else {
-            (time.clone(), theme.dim())
+            (vec![time], theme.dim())
         };
-        let words = if text::width(&words) > room.into() {
-            time
-        } else {
-            words
-        };
-        if text::width(&words) <= room.into() {
-            ink.center(Rect::new(bars.x + from, y, room, 1), y, &words, style);
+        let fits = |words: &&String| text::width(words) <= room.into();
+        if let Some(words) = variants.iter().find(fits) {
+            ink.center(Rect::new(bars.x + from, y, room, 1), y, words, style);
         }
     }
 }
@@ -147,8 +236,26 @@ fn gaps(ink: &mut Ink<'_>, scale: &Scale, bars: Rect, y: u16) {
         let middle = f64::midpoint(piece.columns.0, piece.columns.1);
         let x = bars.x + whole(middle);
         if x < bars.right() {
-            ink.sign(x, y, theme.glyphs().gap, theme.faint());
+            let sign = if piece.stretch.hidden > 0 {
+                theme.glyphs().cut
+            } else {
+                theme.glyphs().gap
+            };
+            ink.sign(x, y, sign, theme.faint());
         }
+    }
+}
+
+/// Marks the run that the detail shows among others on its line.
+fn brackets(ink: &mut Ink<'_>, bars: Rect, (from, to): (u16, u16), y: u16) {
+    let style = ink.theme().accent();
+    if let Some(before) = from.checked_sub(1)
+        && ink.is_blank(bars.x + before, y)
+    {
+        ink.sign(bars.x + before, y, "[", style);
+    }
+    if to <= bars.width {
+        ink.sign(bars.x + to, y, "]", style);
     }
 }
 
@@ -160,7 +267,7 @@ fn draw_bar(
     y: u16,
     index: usize,
     bar: &Bar,
-) {
+) -> (u16, u16) {
     let theme = ink.theme();
     let glyphs = theme.glyphs();
     let style = match bar.status {
@@ -186,6 +293,7 @@ fn draw_bar(
         Status::Running => ink.sign(bars.x + to - 1, y, glyphs.onward, theme.busy()),
         _ => {}
     }
+    (from, to)
 }
 
 /// A stretch of the critical path, its end to an eighth of a column.
@@ -204,36 +312,45 @@ fn solid(ink: &mut Ink<'_>, scale: &Scale, bars: Rect, y: u16, time: (i64, i64),
     }
 }
 
-/// What the time was spent on.
-pub(super) fn shares(ink: &mut Ink<'_>, model: &Model, area: Rect) {
+/// What the time was spent on: as many steps as fit whole, and how many are left.
+fn shares(ink: &mut Ink<'_>, timeline: &Timeline, (x, y): (u16, u16), room: u16) {
     let theme = ink.theme();
-    let timeline = model.timeline();
     let all = timeline.shares();
     let spent: i64 = all.iter().map(|(_, time)| *time).sum();
     if spent == 0 {
         return;
     }
-    let length = |gap: bool| -> i64 {
-        let of = timeline.stretches.iter().filter(|s| s.gap == gap);
-        of.map(|s| s.to - s.from).sum()
-    };
-    let mut pieces = vec![
-        (format!("critical path {}", ink.time(spent)), theme.strong()),
-        (format!("  gaps {}", ink.time(length(true))), theme.warn()),
-    ];
-    for (step, time) in all.iter().take(6) {
-        let lane = timeline.lane(*step);
-        let percent = time.saturating_mul(100) / spent;
-        pieces.push((format!("  {step} "), theme.lane(lane)));
-        pieces.push((format!("{percent}%"), theme.text()));
+    let gaps = timeline.stretches.iter().filter(|s| s.gap && s.hidden == 0);
+    let gaps: i64 = gaps.map(|s| s.to.saturating_sub(s.from)).sum();
+    let mut pieces = vec![(format!("critical path {}", ink.time(spent)), theme.strong())];
+    if gaps > 0 {
+        pieces.push((format!("  gaps {}", ink.time(gaps)), theme.warn()));
+    }
+    let mut left =
+        usize::from(room).saturating_sub(pieces.iter().map(|(words, _)| text::width(words)).sum());
+    for (at, (step, time)) in all.iter().enumerate() {
+        let after = all.len() - at - 1;
+        let name = format!("  {step} ");
+        let percent = format!("{}%", time.saturating_mul(100) / spent);
+        let width = text::width(&name) + percent.len();
+        let more = if after > 0 {
+            format!("  and {after} more").len()
+        } else {
+            0
+        };
+        if width + more > left {
+            let words = format!("  and {} more", after + 1);
+            if words.len() <= left {
+                pieces.push((words, theme.dim()));
+            }
+            break;
+        }
+        left -= width;
+        pieces.push((name, theme.lane(timeline.lane(*step))));
+        pieces.push((percent, theme.text()));
     }
     let pieces: Vec<_> = pieces.iter().map(|(t, s)| (t.as_str(), *s)).collect();
-    ink.pieces(
-        area.x + 1,
-        area.bottom(),
-        area.width.saturating_sub(2),
-        &pieces,
-    );
+    ink.pieces(x, y, room, &pieces);
 }
 
 /// The column that holds a place.
