@@ -4,6 +4,7 @@
 mod act;
 mod action;
 mod attempt;
+mod broken;
 mod clock;
 mod copied;
 mod detail;
@@ -38,7 +39,7 @@ pub use filter::{Filter, FilterError};
 pub use flow::{Address, Flow, FlowId};
 pub use fold::{Cell, FlowState, HANGS_AFTER, STEPS, Stage, Status};
 pub use health::Health;
-pub use histogram::Histogram;
+pub use histogram::{Axis, Histogram};
 pub use look::{Look, Prompt, Purpose};
 pub use rows::{Row, Rows};
 pub(crate) use source::FRESH;
@@ -260,6 +261,8 @@ impl Model {
     /// The screen's size has changed.
     pub fn resize(&mut self, columns: u16, rows: u16) {
         self.look.size = (columns, rows);
+        // Long lines are broken to its width.
+        self.stale.flow = true;
         self.settle();
     }
 

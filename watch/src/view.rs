@@ -3,11 +3,13 @@
 mod attempts;
 mod chrome;
 mod detail;
+mod durations;
 mod flows;
 mod glyphs;
 mod health;
 mod help;
 mod ink;
+mod nothing;
 mod preview;
 mod scale;
 mod scrub;

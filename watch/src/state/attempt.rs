@@ -168,12 +168,17 @@ impl Timeline {
 
     /// Was any part tried more than once?
     pub fn repeated(&self) -> bool {
-        (0..self.attempts.len()).any(|at| self.place_is_many(at))
+        let of = |part| self.attempts.iter().filter(move |a| a.part == part);
+        Part::ALL.into_iter().any(|part| of(part).nth(1).is_some())
     }
 
-    fn place_is_many(&self, at: usize) -> bool {
-        let part = self.attempts[at].part;
-        self.attempts[at + 1..].iter().any(|a| a.part == part)
+    /// The newest attempt at the part that was tried most often.
+    fn newest_of_most(&self) -> Option<usize> {
+        let newest = |part| self.attempts.iter().rposition(|a| a.part == part);
+        Part::ALL
+            .into_iter()
+            .filter_map(newest)
+            .max_by_key(|at| self.place(*at).1)
     }
 }
 
@@ -189,7 +194,7 @@ impl Model {
             .or_else(|| self.detail.bar.map(|bar| bar.attempt));
         chosen
             .filter(|at| timeline.place(*at).1 > 1)
-            .or_else(|| (0..timeline.attempts.len()).max_by_key(|at| timeline.place(*at).1))
+            .or_else(|| timeline.newest_of_most())
     }
 
     /// The run of `step` that is looked at, among its `runs`, by the attempt that was

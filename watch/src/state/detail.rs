@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use ndra_core::event::{Actor, Step};
 use serde_json::Value;
 
+use super::broken::{broken, line_of};
 use super::entry::{Brought, brought};
 use super::failure::{self, Failure};
 use super::log::Rec;
@@ -42,9 +43,6 @@ pub struct Detail {
 
 /// Payloads of up to so many lines are open.
 const OPEN_LINES: usize = 120;
-
-/// An error of more lines than this is not searched to its end.
-const MAX_ERROR_LINES: usize = 500;
 
 impl Model {
     /// The selected step, or the one that matters most.
@@ -136,28 +134,28 @@ impl Model {
         }
         self.lay_out(detail, &parts);
         if parts.is_empty() {
-            detail.nothing = Some(if lost {
+            let words = if lost {
                 "The payload has been given up to stay within the memory."
             } else if bar.status == Status::Running {
                 "Nothing yet: the step runs."
             } else {
                 "This step carries no payload."
-            });
+            };
+            if !detail.lines.is_empty() {
+                detail.lines.push(Line::said(words));
+            }
+            detail.nothing = Some(words);
         }
     }
 
-    /// Makes the lines, folded as a person wants them, and finds what is looked for in all
-    /// of them. What was folded by hand before the search hides no hit.
+    /// Makes the lines, folded as a person wants them and broken to the screen's width, and
+    /// finds what is looked for in all of them. What was folded by hand before the search
+    /// hides no hit.
     fn lay_out(&self, detail: &mut Detail, parts: &[(&str, &[u8])]) {
         let word = self.look.search.to_lowercase();
         let none = HashSet::new();
-        let error = detail.failure.as_ref().map_or("", |(error, _)| error);
-        // The head shows the beginning of the error; the search shows all of it.
-        let mut error_lines = Vec::new();
-        if !word.is_empty() && text::clean(error).to_lowercase().contains(&word) {
-            let columns = usize::from(self.look.size.0.saturating_sub(8));
-            error_lines = text::wrap(error, columns, MAX_ERROR_LINES, "");
-        }
+        let columns = usize::from(self.look.size.0).saturating_sub(2);
+        let error = error_section(detail.failure.as_ref(), columns);
         let all = |open: u16, toggled: &HashSet<u64>, revealed: &HashSet<u64>| {
             let mut out = Writer {
                 format: self.look.format,
@@ -167,7 +165,7 @@ impl Model {
                 lines: Vec::new(),
                 seek: None,
             };
-            write_error(&mut out, &error_lines);
+            write_error(&mut out, error.as_ref());
             write(&mut out, parts);
             out.lines
         };
@@ -181,15 +179,10 @@ impl Model {
                 lines: Vec::new(),
                 seek: Some(Seek::new(&word)),
             };
-            write_error(&mut out, &error_lines);
-            let before = out.seek.as_ref().map_or(0, |seek| seek.hits);
+            write_error(&mut out, error.as_ref());
             write(&mut out, parts);
             if let Some(seek) = out.seek {
                 (detail.around, detail.found) = (seek.around, seek.hits);
-            }
-            // A phrase may be broken between two lines; then the heading stands for it.
-            if !error_lines.is_empty() && before == 0 {
-                detail.found += 1;
             }
             if self.look.reveal {
                 toggled
@@ -198,22 +191,48 @@ impl Model {
             }
         }
         let open = if self.look.folded { 1 } else { 64 };
-        detail.lines = all(open, &toggled, &detail.around);
-        if detail.lines.len() > OPEN_LINES && !self.look.folded {
-            detail.lines = all(3, &toggled, &detail.around);
+        let mut lines = all(open, &toggled, &detail.around);
+        if lines.len() > OPEN_LINES && !self.look.folded {
+            lines = all(3, &toggled, &detail.around);
         }
-        if !word.is_empty() {
-            let lines = detail.lines.iter().enumerate();
-            detail.hits = lines
-                .filter(|(_, l)| l.has(&word))
-                .map(|(at, _)| at)
-                .collect();
-            let of_error = error_lines.len();
-            if of_error > 0 && detail.hits.first().is_none_or(|at| *at > of_error) {
-                detail.hits.insert(0, 0);
+        for line in lines {
+            let hit = !word.is_empty() && line.has(&word);
+            let parts = broken(line, columns);
+            if hit {
+                detail
+                    .hits
+                    .push(detail.lines.len() + line_of(&parts, &word));
             }
+            detail.lines.extend(parts);
         }
     }
+}
+
+/// A failure in all its words, and what stands for them when they are folded.
+struct ErrorSection {
+    lines: [String; 3],
+    folds: String,
+}
+
+fn error_section(
+    failure: Option<&(String, &'static Failure)>,
+    columns: usize,
+) -> Option<ErrorSection> {
+    let (error, kind) = failure?;
+    let lines = [
+        text::clean(error),
+        format!("means: {}", kind.means),
+        format!("do: {}", kind.next),
+    ];
+    let room = columns.saturating_sub(4).max(8);
+    let wrapped: usize = lines
+        .iter()
+        .map(|line| text::width(line).div_ceil(room))
+        .sum();
+    Some(ErrorSection {
+        lines,
+        folds: format!("all of it, {wrapped} lines"),
+    })
 }
 
 /// Writes the parts of a payload, each under its heading.
@@ -233,9 +252,12 @@ fn write(out: &mut Writer<'_>, parts: &[(&str, &[u8])]) {
     }
 }
 
-fn write_error(out: &mut Writer<'_>, lines: &[String]) {
-    if !lines.is_empty() && out.title("error") {
-        lines.iter().for_each(|line| out.text(line));
+/// It is folded by itself: what it begins with stands in the head.
+fn write_error(out: &mut Writer<'_>, error: Option<&ErrorSection>) {
+    if let Some(error) = error
+        && out.heading("error", Some(&error.folds))
+    {
+        error.lines.iter().for_each(|line| out.text(line));
     }
 }
 

@@ -35,6 +35,9 @@ impl Health {
         }
         if rec.phase == Phase::Fail {
             self.failed[index(rec.step)] += 1;
+            if rec.carried {
+                return;
+            }
             self.kinds[usize::from(rec.failure).min(KINDS - 1)] += 1;
         }
     }
@@ -49,6 +52,9 @@ impl Health {
         if rec.phase == Phase::Fail {
             let failed = &mut self.failed[index(rec.step)];
             *failed = failed.saturating_sub(1);
+            if rec.carried {
+                return;
+            }
             let kind = &mut self.kinds[usize::from(rec.failure).min(KINDS - 1)];
             *kind = kind.saturating_sub(1);
         }
@@ -64,7 +70,8 @@ impl Health {
         self.failed[index(step)]
     }
 
-    /// Failures by kind, the most frequent first.
+    /// Failures by kind, the most frequent first. Each counts where it began, not again for
+    /// every step around it that failed with it.
     pub fn failures(&self) -> Vec<(&'static Failure, u64)> {
         let mut all: Vec<_> = (0..KINDS)
             .filter(|at| self.kinds[*at] > 0)

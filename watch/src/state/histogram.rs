@@ -90,22 +90,68 @@ impl Histogram {
         Some(upper(last).min(self.max))
     }
 
-    /// The distribution as `width` columns from the smallest to the largest value, and
-    /// those two.
-    pub fn columns(&self, width: usize) -> Option<(Vec<u64>, u64, u64)> {
+    /// The smallest and the largest value, the smallest to an eighth.
+    pub fn bounds(&self) -> Option<(u64, u64)> {
         let first = self.counts.iter().position(|count| *count > 0)?;
-        let last = self.counts.iter().rposition(|count| *count > 0)?;
-        let mut columns = vec![0; width];
-        let span = last - first + 1;
-        for (index, count) in self.counts[first..=last].iter().enumerate() {
-            let column = index * width / span;
-            // Few buckets on many columns: each fills all of its own.
-            let until = ((index + 1) * width).div_ceil(span).max(column + 1);
-            for slot in &mut columns[column..until.min(width)] {
+        let max = self.max()?;
+        Some((lower(first).min(max), max))
+    }
+
+    /// How many values lie on each of `columns` columns of a logarithmic axis.
+    pub fn columns(&self, axis: &Axis) -> Vec<u64> {
+        let mut columns = vec![0; axis.columns];
+        for (index, count) in self.counts.iter().enumerate().filter(|(_, n)| **n > 0) {
+            // A bucket is an eighth wide at most: all of it goes where its middle lies.
+            let middle = lower(index) + (upper(index) - lower(index)) / 2;
+            if let Some(slot) = columns.get_mut(axis.column(middle)) {
                 *slot += u64::from(*count);
             }
         }
-        Some((columns, lower(first), self.max()?))
+        columns
+    }
+}
+
+/// A logarithmic axis over whole powers of ten, the same for all that is compared on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Axis {
+    columns: usize,
+    /// The powers of ten at which it begins and ends.
+    from: u32,
+    to: u32,
+}
+
+impl Axis {
+    /// An axis of so many columns, at least one, that holds all values between these.
+    pub fn new(columns: usize, (least, most): (u64, u64)) -> Self {
+        let from = least.checked_ilog10().unwrap_or(0);
+        Self {
+            columns: columns.max(1),
+            from,
+            to: (most.checked_ilog10().unwrap_or(0) + 1).max(from + 1),
+        }
+    }
+
+    /// How many columns it has.
+    pub fn width(&self) -> usize {
+        self.columns
+    }
+
+    /// The column of a value.
+    pub fn column(&self, us: u64) -> usize {
+        #[allow(clippy::cast_precision_loss)]
+        let (value, columns) = (us.max(1) as f64, self.columns as f64);
+        let part = (value.log10() - f64::from(self.from)) / f64::from(self.to - self.from);
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let column = (part.clamp(0.0, 1.0) * columns) as usize;
+        column.min(self.columns - 1)
+    }
+
+    /// The powers of ten on it, in microseconds, and their columns.
+    pub fn marks(&self) -> impl Iterator<Item = (u64, usize)> {
+        (self.from..self.to).filter_map(|power| {
+            let us = 10_u64.checked_pow(power)?;
+            Some((us, self.column(us)))
+        })
     }
 }
 
@@ -165,7 +211,40 @@ mod tests {
         assert!((499..=511).contains(&max), "{max}");
         all.remove(999_999);
         assert_eq!(all.count(), 499);
-        let (columns, low, _) = all.columns(10).unwrap();
-        assert_eq!((columns.len(), low), (10, 1));
+        assert_eq!(all.bounds().unwrap().0, 1);
+        let columns = all.columns(&Axis::new(10, all.bounds().unwrap()));
+        assert_eq!((columns.len(), columns.iter().sum::<u64>()), (10, 499));
+    }
+
+    /// Every value is on one column, and equal ones are on the same.
+    #[test]
+    fn columns_hold_what_was_counted() {
+        let mut all = Histogram::default();
+        for us in [20, 90, 700, 6_000, 50_000] {
+            for _ in 0..4 {
+                all.add(us);
+            }
+        }
+        for width in [1, 7, 54, 300] {
+            let columns = all.columns(&Axis::new(width, all.bounds().unwrap()));
+            assert_eq!(columns.iter().sum::<u64>(), 20, "{width}");
+            if width >= 54 {
+                assert!(columns.iter().all(|n| *n == 0 || *n == 4), "{columns:?}");
+            }
+        }
+        let mut same = Histogram::default();
+        (0..500).for_each(|_| same.add(1_000));
+        let axis = Axis::new(54, (10, 999_999));
+        let columns = same.columns(&axis);
+        let used: Vec<_> = columns.iter().filter(|n| **n > 0).collect();
+        assert_eq!(used, [&500], "one value is one column");
+        assert_eq!(columns[axis.column(1_000)], 500);
+        let marks: Vec<_> = axis.marks().collect();
+        assert_eq!(marks[0], (10, 0));
+        assert_eq!(marks.last(), Some(&(100_000, axis.column(100_000))));
+        // No value, and values without bounds, are drawn too.
+        assert_eq!(Axis::new(0, (0, 0)).column(0), 0);
+        assert_eq!(Axis::new(9, (0, u64::MAX)).column(u64::MAX), 8);
+        assert_eq!(Axis::new(9, (0, u64::MAX)).marks().count(), 20);
     }
 }

@@ -90,6 +90,7 @@ impl Model {
             from: entry.from,
             to: entry.to,
             failure,
+            carried: false,
         })
     }
 
@@ -134,10 +135,13 @@ impl Model {
                 continue;
             };
             let last = self.log.chain(&mut flow.chain, id);
+            if rec.phase == Phase::Fail {
+                self.log.note_carried(id);
+            }
             if limit.is_some_and(|limit| key > limit) {
                 continue;
             }
-            self.health.add(&rec);
+            self.health.add(self.log.get(id));
             if selected == Some(rec.flow) {
                 self.stale.flow = true;
             }

@@ -176,16 +176,22 @@ fn detail_head(model: &Model, area: Rect) -> usize {
     let error = match &detail.failure {
         Some((error, kind)) => {
             let lines = |text: &str, most| text::wrap(text, columns, most, "").len();
-            lines(error, error_lines(area)) + lines(kind.means, 2) + lines(kind.next, 2)
+            let (most, words) = said_lines(area);
+            lines(error, most) + lines(kind.means, words) + lines(kind.next, words)
         }
         None => 0,
     };
     2 + error + 1
 }
 
-/// How many lines of an error are shown above a payload.
-pub(crate) fn error_lines(area: Rect) -> usize {
-    usize::from(area.height / 5).clamp(1, 6)
+/// How many lines of an error, and of what is said of it, are shown above a payload. All of
+/// it is under the heading `error` of that.
+pub(crate) fn said_lines(area: Rect) -> (usize, usize) {
+    match area.height {
+        0..12 => (1, 1),
+        12..24 => (2, 1),
+        tall => (usize::from(tall / 8).min(6), 2),
+    }
 }
 
 /// The waterfall's lines: steps by their lanes.
@@ -195,9 +201,10 @@ pub fn step_order(timeline: &Timeline) -> Vec<Step> {
     order
 }
 
-/// How far the health screen scrolls.
+/// How far the health screen scrolls: more than it has lines when none is broken.
 pub fn health_lines(model: &Model) -> usize {
-    model.sources().count() * 3 + Step::ALL.len() + model.health().failures().len()
+    let failures = model.health().failures().len();
+    model.sources().count() * 4 + Step::ALL.len() + failures * 3
 }
 
 /// Is there something to say about the selected flow?

@@ -34,6 +34,8 @@ pub(crate) struct Rec {
     pub(crate) to: Actor,
     /// Index into the table of known failures, on fail.
     pub(crate) failure: u8,
+    /// It failed because a step inside of it did.
+    pub(crate) carried: bool,
 }
 
 /// Where an event stands among all: by time, then by source and number.
@@ -59,6 +61,20 @@ impl Key {
             source: u16::MAX,
             seq: u64::MAX,
         }
+    }
+}
+
+/// A step has no more events inside of it than this, tries of several interfaces included.
+const LOOK_BACK: usize = 64;
+
+/// Is a step done while another one runs, and a part of it?
+fn inside(outer: Step, inner: Step) -> bool {
+    use Step::{Callback, CdiRemove, CdiWrite, CniAdd, CniDel, CreateContainer, Hook, Prepare};
+    match outer {
+        Prepare => matches!(inner, CdiWrite | Step::Prepared),
+        CreateContainer | Hook | Callback => (outer < inner && inner <= CniAdd) || inner == CniDel,
+        Step::Unprepare => matches!(inner, CniDel | CdiRemove),
+        _ => false,
     }
 }
 
@@ -182,6 +198,27 @@ impl Log {
         let slot = self.slot(id);
         (slot.prev, slot.next) = (before, after);
         after == NONE
+    }
+
+    /// Notes of a failure in its chain whether a step inside of it failed before, since it
+    /// began: then that one is where it began, and this one only carries it on.
+    pub(crate) fn note_carried(&mut self, id: u32) {
+        let step = self.get(id).step;
+        let mut at = self.get(id).prev;
+        for _ in 0..LOOK_BACK {
+            if at == NONE {
+                return;
+            }
+            let rec = self.get(at);
+            match rec.phase {
+                Phase::Begin if rec.step == step => return,
+                Phase::Fail if inside(step, rec.step) => {
+                    self.slot(id).carried = true;
+                    return;
+                }
+                _ => at = rec.prev,
+            }
+        }
     }
 
     /// Takes the oldest event out of its flow's chain.

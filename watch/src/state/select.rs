@@ -18,7 +18,7 @@ impl Model {
     pub(super) fn go(&mut self, by: i32) {
         let by = isize::try_from(by).unwrap_or(0);
         if self.look.help {
-            self.look.help_top = self.look.help_top.saturating_add_signed(by).min(60);
+            self.look.help_top = self.look.help_top.saturating_add_signed(by).min(80);
             return;
         }
         match self.look.screen {

@@ -77,6 +77,13 @@ pub struct Bar {
     pub(super) tag: u32,
 }
 
+impl Bar {
+    /// Are these the same run?
+    pub fn is(&self, other: &Self) -> bool {
+        (self.step, self.begin, self.end) == (other.step, other.begin, other.end)
+    }
+}
+
 /// A stretch of time in which something happens, or nothing does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stretch {

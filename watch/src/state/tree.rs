@@ -34,9 +34,22 @@ pub struct Line {
     pub(crate) node: u64,
     /// Its pieces.
     pub pieces: Vec<(Kind, String)>,
+    /// Does it go on from the line before, which was too long?
+    pub rest: bool,
 }
 
 impl Line {
+    /// A line that is no payload.
+    pub(crate) fn said(words: &str) -> Self {
+        Self {
+            depth: 0,
+            fold: None,
+            node: 0,
+            pieces: vec![(Kind::Folded, words.into())],
+            rest: false,
+        }
+    }
+
     /// The line as plain text.
     pub fn text(&self) -> String {
         let mut text = "  ".repeat(self.depth.into());
@@ -114,12 +127,23 @@ impl<'a> Seek<'a> {
 impl Writer<'_> {
     /// A heading, which folds what is put under it. True when it is open.
     pub(crate) fn title(&mut self, text: &str) -> bool {
+        self.heading(text, None)
+    }
+
+    /// A heading that is folded by itself when words are given that stand for what it
+    /// folds.
+    pub(crate) fn heading(&mut self, text: &str, folds: Option<&str>) -> bool {
         let node = mix(0, text.as_bytes());
-        let folded = self.toggled.contains(&node);
+        let by_itself = folds.is_some() && self.open < u16::MAX && !self.revealed.contains(&node);
+        let folded = by_itself != self.toggled.contains(&node);
         if let Some(seek) = &mut self.seek {
             seek.path.clear();
         }
-        self.push(0, Some(folded), node, vec![(Kind::Title, text.into())]);
+        let mut pieces = vec![(Kind::Title, text.into())];
+        if folded && let Some(words) = folds {
+            pieces.push((Kind::Folded, format!("  {words}")));
+        }
+        self.push(0, Some(folded), node, pieces);
         self.enter(node);
         !folded
     }
@@ -150,6 +174,7 @@ impl Writer<'_> {
                 fold,
                 node,
                 pieces,
+                rest: false,
             };
             if let Some(seek) = &mut self.seek {
                 seek.look_at(&line);

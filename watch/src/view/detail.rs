@@ -5,7 +5,7 @@ use ratatui::style::Modifier;
 
 use super::ink::Ink;
 use super::why::LABEL;
-use crate::state::layout::{Layout, error_lines};
+use crate::state::layout::{Layout, said_lines};
 use crate::state::{Line, Model, Status};
 use crate::text;
 
@@ -31,8 +31,20 @@ pub(super) fn panel(ink: &mut Ink<'_>, model: &Model, area: Rect, lines: Rect, c
     let y = (area.y + used).min(lines.y.saturating_sub(1));
     let mut title = Vec::new();
     let theme = ink.theme();
-    let place = format!("{}/{}", model.look().line + 1, detail.lines.len());
+    let top = model.look().line_top;
+    let mut place = String::new();
     if choose && !detail.lines.is_empty() {
+        place = format!("{}/{}", model.look().line + 1, detail.lines.len());
+    }
+    let left = detail
+        .lines
+        .len()
+        .saturating_sub(top + usize::from(lines.height));
+    if left > 0 && lines.height > 0 {
+        let space = if place.is_empty() { "" } else { "  " };
+        place.push_str(&format!("{space}{left} more below"));
+    }
+    if !place.is_empty() {
         title.push((place.as_str(), theme.dim()));
     }
     ink.rule(area, y, &title);
@@ -52,7 +64,6 @@ pub(super) fn panel(ink: &mut Ink<'_>, model: &Model, area: Rect, lines: Rect, c
         }
         return;
     }
-    let top = model.look().line_top;
     let visible = detail.lines.iter().enumerate().skip(top);
     for (y, (at, line)) in (lines.y..lines.bottom()).zip(visible) {
         payload_line(ink, line, (lines.x + 1, y), lines.width.saturating_sub(2));
@@ -69,19 +80,6 @@ pub(super) fn panel(ink: &mut Ink<'_>, model: &Model, area: Rect, lines: Rect, c
             ink.select(Rect::new(lines.x, y, lines.width, 1));
             ink.put(lines.x, y, 1, theme.glyphs().pointer, theme.accent());
         }
-    }
-    let left = detail
-        .lines
-        .len()
-        .saturating_sub(top + usize::from(lines.height));
-    if left > 0 && lines.height > 0 {
-        let words = format!(" {left} more ");
-        ink.put_right(
-            lines.right().saturating_sub(1),
-            lines.bottom() - 1,
-            &words,
-            theme.dim(),
-        );
     }
 }
 
@@ -113,10 +111,16 @@ fn head(ink: &mut Ink<'_>, model: &Model, area: Rect) -> u16 {
         }
         let first = model.bounds().map_or(bar.from, |(first, _)| first);
         let after = text::moment(bar.from.saturating_sub(first));
-        pieces.push((
-            format!("   at {} (+{after})", text::clock(bar.from)),
-            theme.dim(),
-        ));
+        let clock = text::clock(bar.from);
+        let used: usize = pieces.iter().map(|(words, _)| text::width(words)).sum();
+        let room = usize::from(area.width.saturating_sub(2)).saturating_sub(used);
+        let when = [
+            format!("   at {clock} (+{after})"),
+            format!("   at +{after}"),
+        ];
+        if let Some(when) = when.into_iter().find(|words| text::width(words) <= room) {
+            pieces.push((when, theme.dim()));
+        }
     }
     let room = area.width.saturating_sub(2);
     let shown: Vec<_> = pieces.iter().map(|(t, s)| (t.as_str(), *s)).collect();
@@ -141,10 +145,11 @@ fn head(ink: &mut Ink<'_>, model: &Model, area: Rect) -> u16 {
     let mut y = area.y + 2;
     if let Some((error, kind)) = &detail.failure {
         let columns = usize::from(area.width).saturating_sub(12);
+        let (most, words) = said_lines(area);
         for (label, text, most, style) in [
-            ("error", error.as_str(), error_lines(area), theme.bad()),
-            ("means", kind.means, 2, theme.text()),
-            ("do", kind.next, 2, theme.accent()),
+            ("error", error.as_str(), most, theme.bad()),
+            ("means", kind.means, words, theme.text()),
+            ("do", kind.next, words, theme.accent()),
         ] {
             let lines = text::wrap(text, columns, most, glyphs.more);
             for (at, line) in lines.iter().enumerate() {
@@ -174,6 +179,7 @@ fn payload_line(ink: &mut Ink<'_>, line: &Line, (x, y): (u16, u16), room: u16) {
     let sign = match line.fold {
         Some(true) => glyphs.folded,
         Some(false) => glyphs.open,
+        None if line.rest => glyphs.rest,
         None => " ",
     };
     let mut at = x + 2 * line.depth;

@@ -4,8 +4,9 @@ use ndra_core::event::Step;
 use ratatui::layout::Rect;
 
 use super::ink::Ink;
+use super::nothing;
 use crate::state::layout::Layout;
-use crate::state::{Connection, Flow, Model, Row, Stage, Status};
+use crate::state::{Flow, Model, Row, Stage, Status};
 use crate::text;
 
 /// Where the columns are. Those of no width are left out.
@@ -83,7 +84,7 @@ pub(super) fn draw(ink: &mut Ink<'_>, model: &Model, layout: &Layout) {
     let area = layout.table;
     let rows = model.rows();
     if rows.list.is_empty() {
-        return nothing(ink, model, layout.body);
+        return nothing::draw(ink, model, layout.body);
     }
     let columns = Columns::of(area, model.many_nodes());
     head(ink, &columns, area.y.saturating_sub(1));
@@ -143,12 +144,7 @@ fn group(ink: &mut Ink<'_>, line: Rect, name: &str, flows: usize, failed: usize)
     let s = if flows == 1 { "" } else { "s" };
     let count = format!("  {flows} flow{s}");
     let bad = format!("  {} {failed} failed", glyphs.failed);
-    let mut pieces = vec![
-        (glyphs.open, theme.accent()),
-        (" ", theme.text()),
-        (name, theme.strong()),
-        (&count, theme.dim()),
-    ];
+    let mut pieces = vec![(name, theme.strong()), (&count, theme.dim())];
     if failed > 0 {
         pieces.push((&bad, theme.bad()));
     }
@@ -327,52 +323,5 @@ fn bar(ink: &mut Ink<'_>, area: Rect, top: usize, len: usize) {
             (theme.glyphs().wall, theme.faint())
         };
         ink.sign(area.right() - 1, y, sign, style);
-    }
-}
-
-/// What is said instead of a table.
-fn nothing(ink: &mut Ink<'_>, model: &Model, area: Rect) {
-    let theme = ink.theme();
-    let mut lines: Vec<(String, ratatui::style::Style)> = Vec::new();
-    if model.rows().all > 0 {
-        lines.push(("No flow passes the filter.".into(), theme.strong()));
-        lines.push(("esc shows all of them again".into(), theme.dim()));
-    } else if model.position().1 > 0 {
-        lines.push(("No flow had begun at this moment.".into(), theme.strong()));
-        lines.push((
-            "the right arrow goes on, End to the newest event".into(),
-            theme.dim(),
-        ));
-    } else if model.sources().next().is_none() {
-        lines.push(("There is no source of events.".into(), theme.strong()));
-    }
-    if lines.is_empty() {
-        for (_, source) in model.sources().take(5) {
-            let name = &source.name;
-            lines.push(match &source.connection {
-                Connection::Connecting => (
-                    format!("Connecting to {name} {}", theme.glyphs().more),
-                    theme.busy(),
-                ),
-                Connection::Live => (
-                    format!("Connected to {name}. No claim has come yet."),
-                    theme.good(),
-                ),
-                Connection::Loading { .. } => (
-                    format!("Reading {name} {}", theme.glyphs().more),
-                    theme.busy(),
-                ),
-                Connection::Ended => (format!("{name} holds no events."), theme.warn()),
-                Connection::Lost { reason, .. } => {
-                    (format!("{name} is lost: {reason}"), theme.warn())
-                }
-                Connection::Failed { reason } => (reason.clone(), theme.bad()),
-            });
-        }
-    }
-    let count = u16::try_from(lines.len()).unwrap_or(0);
-    let top = area.y + area.height.saturating_sub(count) / 2;
-    for (y, (line, style)) in (top..area.bottom()).zip(lines) {
-        ink.center(area, y, &line, style);
     }
 }

@@ -1,16 +1,16 @@
 //! How everything is doing: sources, durations by step, failures by kind.
 
-use ndra_core::event::Step;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
+use super::durations;
 use super::ink::Ink;
 use crate::recording::Oddity;
 use crate::state::layout::Layout;
-use crate::state::{Connection, Driver, Lane, Model, Registration, Source};
+use crate::state::{Connection, Driver, Model, Registration, Source};
 use crate::text;
 
-type Pieces = Vec<(String, Style)>;
+pub(super) type Pieces = Vec<(String, Style)>;
 
 pub(super) fn draw(ink: &mut Ink<'_>, model: &Model, layout: &Layout) {
     let body = layout.body;
@@ -18,23 +18,22 @@ pub(super) fn draw(ink: &mut Ink<'_>, model: &Model, layout: &Layout) {
     rates(ink, model, body, &mut lines);
     sources(ink, model, body, &mut lines);
     lines.push(Vec::new());
-    steps(ink, model, body, &mut lines);
-    failures(ink, model, &mut lines);
-    let most = lines.len().saturating_sub(body.height.into());
+    durations::lines(ink, model, body, &mut lines);
+    failures(ink, model, body, &mut lines);
+    // Where not all fits, the last line says so: laid over numbers it would change them.
+    let all_fit = lines.len() <= usize::from(body.height);
+    let height = body.height - u16::from(!all_fit);
+    let most = lines.len().saturating_sub(height.into());
     let top = model.look().health_top.min(most);
-    for (y, line) in (body.y..body.bottom()).zip(lines.iter().skip(top)) {
+    for (y, line) in (body.y..body.y + height).zip(lines.iter().skip(top)) {
         let pieces: Vec<_> = line.iter().map(|(t, s)| (t.as_str(), *s)).collect();
         ink.pieces(body.x + 1, y, body.width.saturating_sub(2), &pieces);
     }
-    if top < most {
-        let words = format!(" {} more ", most - top);
+    if !all_fit {
+        let words = format!("{} more", most - top);
         let style = ink.theme().dim();
-        ink.put_right(
-            body.right().saturating_sub(1),
-            body.bottom() - 1,
-            &words,
-            style,
-        );
+        let right = body.right().saturating_sub(1);
+        ink.put_right(right, body.bottom() - 1, &words, style);
     }
 }
 
@@ -44,7 +43,7 @@ fn rates(ink: &Ink<'_>, model: &Model, body: Rect, lines: &mut Vec<Pieces>) {
     let rates = model.rates(seconds);
     let most = rates.iter().copied().max().unwrap_or(0);
     let (used, limit) = model.memory();
-    lines.push(vec![
+    let line = vec![
         ("events/s ".into(), theme.dim()),
         (spark(ink, &rates), theme.busy()),
         (
@@ -53,20 +52,26 @@ fn rates(ink: &Ink<'_>, model: &Model, body: Rect, lines: &mut Vec<Pieces>) {
         ),
         (
             format!(
-                "   memory {} of {}",
+                "  memory {} of {}",
                 text::bytes(used as u64),
                 text::bytes(limit as u64)
             ),
             theme.dim(),
         ),
-    ]);
+    ];
+    flow(lines, line, body.width.saturating_sub(2).into());
 }
+
+/// More lines of a reason than this push away what the others say.
+const REASON_LINES: usize = 6;
 
 fn sources(ink: &Ink<'_>, model: &Model, body: Rect, lines: &mut Vec<Pieces>) {
     let theme = ink.theme();
+    let glyphs = theme.glyphs();
+    let room = usize::from(body.width.saturating_sub(2));
     for (id, source) in model.sources_by_node() {
-        let (sign, word, style) = connection(ink, source, model.now());
-        let mut line = vec![
+        let (sign, word, reason, style) = connection(ink, source, model.now());
+        let mut line: Pieces = vec![
             (format!("{sign} "), style),
             (source.name.clone(), theme.strong()),
             (node(model.source_node(id)), theme.strong()),
@@ -77,19 +82,26 @@ fn sources(ink: &Ink<'_>, model: &Model, body: Rect, lines: &mut Vec<Pieces>) {
             ),
         ];
         let dropped = source.dropped;
-        let style = if dropped > 0 {
+        let few = if dropped > 0 {
             theme.warn()
         } else {
             theme.dim()
         };
-        line.push((format!("  {} dropped", text::count(dropped)), style));
+        line.push((format!("  {} dropped", text::count(dropped)), few));
         for what in Oddity::ALL {
             let n = source.oddities.of(what);
             if n > 0 {
-                line.push((format!("  {}", what.words(n)), theme.warn()));
+                let sample = source.oddities.sample(what).map(|s| format!(" ({s})"));
+                let words = format!("  {}{}", what.words(n), sample.unwrap_or_default());
+                line.push((words, theme.warn()));
             }
         }
-        lines.push(line);
+        flow(lines, line, room);
+        if let Some(reason) = reason {
+            for words in text::wrap(reason, room.saturating_sub(4), REASON_LINES, glyphs.more) {
+                lines.push(vec![("    ".into(), style), (words, style)]);
+            }
+        }
         // What a driver said before it was lost does not count any more.
         let lost = matches!(
             source.connection,
@@ -176,72 +188,42 @@ fn driver(ink: &Ink<'_>, driver: &Driver, body: Rect, lines: &mut Vec<Pieces>) {
     lines.push(line);
 }
 
-fn connection(ink: &Ink<'_>, source: &Source, now: i64) -> (&'static str, String, Style) {
+/// Sign and word of a connection, and the reason of one that is lost.
+fn connection<'a>(
+    ink: &Ink<'_>,
+    source: &'a Source,
+    now: i64,
+) -> (&'static str, String, Option<&'a str>, Style) {
     let theme = ink.theme();
     let glyphs = theme.glyphs();
     match &source.connection {
-        Connection::Connecting => (glyphs.waiting, "connecting".into(), theme.busy()),
-        Connection::Live => (glyphs.live, "connected".into(), theme.good()),
+        Connection::Connecting => (glyphs.waiting, "connecting".into(), None, theme.busy()),
+        Connection::Live => (glyphs.live, "connected".into(), None, theme.good()),
         Connection::Loading { read, .. } => (
             glyphs.playing,
             format!("read {}", text::bytes(*read)),
+            None,
             theme.busy(),
         ),
         Connection::Lost { reason, retry_at } => {
             let wait = text::age(retry_at.saturating_sub(now));
-            (
-                glyphs.warn,
-                format!("lost, next try in {wait}: {reason}"),
-                theme.warn(),
-            )
+            let words = format!("lost, next try in {wait}");
+            (glyphs.warn, words, Some(reason), theme.warn())
         }
-        Connection::Ended => (glyphs.stopped, "read to its end".into(), theme.dim()),
-        Connection::Failed { reason } => (glyphs.failed, reason.clone(), theme.bad()),
+        Connection::Ended => (glyphs.stopped, "read to its end".into(), None, theme.dim()),
+        Connection::Failed { reason } => {
+            (glyphs.failed, "failed".into(), Some(reason), theme.bad())
+        }
     }
 }
 
-fn steps(ink: &Ink<'_>, model: &Model, body: Rect, lines: &mut Vec<Pieces>) {
-    let theme = ink.theme();
-    let columns = usize::from(body.width.saturating_sub(66)).clamp(8, 60);
-    lines.push(vec![(
-        format!(
-            "{:<19}{:>9}{:>8}  {:>7}{:>8}{:>8}  distribution",
-            "STEP", "ENDED", "FAILED", "P50", "P99", "MAX"
-        ),
-        theme.dim(),
-    )]);
-    let health = model.health();
-    for step in Step::ALL.iter().copied() {
-        let all = health.durations(step);
-        let failed = health.failed(step);
-        let lane = Lane::of(step.route().1);
-        let time = |us: Option<u64>| match us {
-            Some(us) => ink.time(i64::try_from(us).unwrap_or(i64::MAX).saturating_mul(1000)),
-            None => String::new(),
-        };
-        let plain = theme.text();
-        let mut line = vec![
-            (format!("{:>2} ", step.number()), theme.dim()),
-            (format!("{:<16}", step.as_str()), theme.lane(lane)),
-            (format!("{:>9}", text::count(all.count())), plain),
-        ];
-        let style = if failed > 0 {
-            theme.bad()
-        } else {
-            theme.faint()
-        };
-        line.push((format!("{:>8}", text::count(failed)), style));
-        line.push((format!("  {:>7}", time(all.quantile(0.5))), plain));
-        line.push((format!("{:>8}", time(all.quantile(0.99))), plain));
-        line.push((format!("{:>8}  ", time(all.max())), plain));
-        if let Some((parts, _, _)) = all.columns(columns) {
-            line.push((spark(ink, &parts), theme.lane(lane)));
-        }
-        lines.push(line);
-    }
-}
+/// Columns before what a kind of failure means.
+const MEANS_AT: usize = 45;
 
-fn failures(ink: &Ink<'_>, model: &Model, lines: &mut Vec<Pieces>) {
+/// From so many columns on the meaning stands beside the kind.
+const BESIDE_FROM: usize = 40;
+
+fn failures(ink: &Ink<'_>, model: &Model, body: Rect, lines: &mut Vec<Pieces>) {
     let theme = ink.theme();
     let all = model.health().failures();
     if all.is_empty() {
@@ -249,20 +231,55 @@ fn failures(ink: &Ink<'_>, model: &Model, lines: &mut Vec<Pieces>) {
         return;
     }
     lines.push(vec![("FAILURES BY KIND".into(), theme.dim())]);
+    let room = usize::from(body.width.saturating_sub(2));
     for (kind, n) in all {
-        lines.push(vec![
+        let mut line = vec![
             (
                 format!("{:>7}{} ", text::count(n), theme.glyphs().times),
                 theme.bad(),
             ),
             (format!("{:<36}", kind.title), theme.text()),
-            (kind.means.into(), theme.dim()),
-        ]);
+        ];
+        let beside = room.saturating_sub(MEANS_AT) >= BESIDE_FROM;
+        let indent = if beside { MEANS_AT } else { 9 };
+        let mut means = text::wrap(kind.means, room.saturating_sub(indent), usize::MAX, "")
+            .into_iter()
+            .map(|words| (words, theme.dim()));
+        if beside {
+            line.extend(means.next());
+        }
+        lines.push(line);
+        lines.extend(means.map(|words| vec![(" ".repeat(indent), theme.dim()), words]));
     }
 }
 
+/// Puts pieces one after the other, each whole: what does not fit goes on in the next line,
+/// indented. A piece that is longer than a line is broken between words.
+fn flow(lines: &mut Vec<Pieces>, pieces: Pieces, room: usize) {
+    const INDENT: usize = 4;
+    let mut line: Pieces = Vec::new();
+    let mut used = 0;
+    for (words, style) in pieces {
+        let width = text::width(&words);
+        if used + width <= room || line.is_empty() && used + text::width(words.trim()) <= room {
+            used += width;
+            line.push((words, style));
+            continue;
+        }
+        for part in text::wrap(&words, room.saturating_sub(INDENT), usize::MAX, "") {
+            if !line.is_empty() {
+                lines.push(std::mem::take(&mut line));
+            }
+            used = INDENT + text::width(&part);
+            line.push((" ".repeat(INDENT), style));
+            line.push((part, style));
+        }
+    }
+    lines.push(line);
+}
+
 /// Numbers as heights; what is not nothing can be seen.
-fn spark(ink: &Ink<'_>, values: &[u64]) -> String {
+pub(super) fn spark(ink: &Ink<'_>, values: &[u64]) -> String {
     let heights = &ink.theme().glyphs().heights;
     let most = values.iter().copied().max().unwrap_or(0).max(1);
     let height = |n: u64| usize::try_from((n * 8).div_ceil(most)).unwrap_or(8).min(8);

@@ -43,9 +43,14 @@ fn settings(model: &Model) -> String {
         parts.push(format!("filter {}", text::fit(&look.filter_text, 30, "~")));
     }
     if look.screen == Screen::Detail && !look.search.is_empty() {
-        let hits = model.detail().found;
+        let detail = model.detail();
+        let hits = detail.found;
+        // Folded hits are counted, and have no place.
+        let place = detail.hits.binary_search(&look.line).ok();
+        let place = place.filter(|_| detail.hits.len() == hits);
+        let words = place.map_or(hits.to_string(), |at| format!("{} of {hits}", at + 1));
         parts.push(format!(
-            "search {} ({hits})",
+            "search {} ({words})",
             text::fit(&look.search, 30, "~")
         ));
     }

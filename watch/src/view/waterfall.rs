@@ -80,11 +80,12 @@ pub(super) fn draw(ink: &mut Ink<'_>, model: &Model, layout: &Layout, choose: bo
         name(ink, model, flow, step, run, (area.x + LANE, y));
         gaps(ink, &scale, bars, y);
         let chosen = choose && model.step_shown() == Some(step);
+        let many = timeline.runs(step).nth(1).is_some();
+        let run_shown = model.detail().bar.filter(|_| chosen && many);
         for (index, bar) in drawn.bars.iter().enumerate() {
             if bar.step == step {
                 let columns = draw_bar(ink, &drawn, &scale, bars, y, index, bar);
-                let many = timeline.runs(step).nth(1).is_some();
-                if chosen && many && bar.run == model.detail().run.0 {
+                if run_shown.is_some_and(|shown| shown.is(bar)) {
                     brackets(ink, bars, columns, y);
                 }
             }

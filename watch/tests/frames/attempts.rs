@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::bed::*;
 
 const BROKEN: &str = include_str!("../../../fixtures/recordings/broken.jsonl");
-const SHOP: &str = include_str!("../../../fixtures/recordings/shop.jsonl");
+pub(crate) const SHOP: &str = include_str!("../../../fixtures/recordings/shop.jsonl");
 
 /// The recording of a pod whose container fails, with that attempt again and again, ten
 /// seconds apart.
@@ -38,7 +38,7 @@ fn tried(times: usize) -> Vec<u8> {
     (lines.join("\n") + "\n").into_bytes()
 }
 
-fn press(model: &mut Model, keys: &str) {
+pub(crate) fn press(model: &mut Model, keys: &str) {
     for event in parse_keys(keys).unwrap() {
         if let Some(action) = key(model, event) {
             model.act(action);
@@ -46,7 +46,7 @@ fn press(model: &mut Model, keys: &str) {
     }
 }
 
-fn shown(lines: &[u8], size: (u16, u16), keys: &str) -> String {
+pub(crate) fn shown(lines: &[u8], size: (u16, u16), keys: &str) -> String {
     let mut model = recorded(lines, size);
     press(&mut model, keys);
     text(&model)
@@ -106,7 +106,10 @@ fn the_chosen_run_is_marked_among_few() {
 fn a_gap_says_that_it_is_one() {
     let frame = shown(SHOP.as_bytes(), (80, 24), "e2");
     let axis = frame.lines().nth(3).unwrap();
-    assert!(axis.contains("2 hidden") && axis.contains("gap 198ms"), "{frame}");
+    assert!(
+        axis.contains("2 hidden") && axis.contains("gap 198ms"),
+        "{frame}"
+    );
     // Beside the table it has few columns.
     let frame = shown(SHOP.as_bytes(), (120, 40), "e");
     let axis = frame.lines().find(|l| l.contains("only attempt")).unwrap();

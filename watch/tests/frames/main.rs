@@ -6,5 +6,6 @@ mod attempts;
 mod bed;
 mod broken;
 mod hands;
+mod legible;
 mod looks;
 mod times;
