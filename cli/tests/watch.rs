@@ -91,7 +91,9 @@ fn a_search_finds_what_is_folded_and_the_error() {
         let frame = printed(&["broken.jsonl", "--frame", "100x30", "--keys", keys]);
         let (_, rest) = frame.split_once("search ").unwrap();
         let (word, rest) = rest.split_once(" (").unwrap();
-        let hits = rest.split_once(')').unwrap().0.parse::<usize>().unwrap();
+        let (place, _) = rest.split_once(')').unwrap();
+        let hits = place.rsplit(' ').next().unwrap().parse::<usize>().unwrap();
+        assert_eq!(place, format!("1 of {hits}"), "it says where it stands");
         let word = word.to_lowercase();
         let lines = frame.lines().skip_while(|line| !line.starts_with("──"));
         let payload: Vec<_> = lines.map(str::to_lowercase).collect();
@@ -324,9 +326,9 @@ fn health_and_status_name_the_node() {
     let lines: Vec<_> = frame.lines().filter(told).collect();
     insta::assert_snapshot!(lines.join("\n"), @"
     ■ ds://kube-system/ndra  read to its end  0 events  0 dropped
-    ■ ds://kube-system/ndra node-a  read to its end  23 events  1 dropped  1 event missing
-    ■ ds://kube-system/ndra node-b  read to its end  28 events  1 dropped  1 event missing
-    ■ ds://kube-system/ndra node-c  read to its end  23 events  1 dropped  1 event missing
+    ■ ds://kube-system/ndra node-a  read to its end  23 events  1 dropped  1 event missing (after 2)
+    ■ ds://kube-system/ndra node-b  read to its end  28 events  1 dropped  1 event missing (after 2)
+    ■ ds://kube-system/ndra node-c  read to its end  23 events  1 dropped  1 event missing (after 2)
     ▲ node-a: 1 event dropped at the source, 1 event missing; node-b: 1 event dropped at the source, 1 event missing; node-c: 1 event dropped at the source, 1 …
     ");
 }
