@@ -156,6 +156,50 @@ spec:
     }
 }
 
+/// Nor does the interface of a pod that is gone live on in a namespace that the daemon holds,
+/// where it would answer for an address that is free again.
+#[test]
+fn no_interface_outlives_its_release() {
+    let Some(plugins) = plugins() else {
+        return;
+    };
+    // The daemon may have collected garbage just before.
+    let mut held = (0..10).map(|_| held_after_release(&plugins));
+    let held = held.find(|held| !held.is_empty());
+    for links in held.expect("the daemon holds a namespace") {
+        assert!(links.contains("lo:") && !links.contains("net1:"), "{links}");
+    }
+}
+
+/// The links in each namespace that the daemon holds when it has released the only pod's.
+fn held_after_release(plugins: &Path) -> Vec<String> {
+    let dir = short();
+    let actions = "{apply: [web]}, {wait: {pod: web, ready: true}}, {delete-pod: web}, \
+                   {wait: {pod: web, gone: true}}";
+    let (mut child, daemon) = endless(plugins, dir.path(), actions, "cdi-remove");
+    let process = PathBuf::from(format!("/proc/{}", daemon.as_raw_nonzero()));
+    let open = std::fs::read_dir(process.join("fd")).unwrap().flatten();
+    let links = open.filter_map(|file| {
+        // As it shows a namespace whose file is gone, and one whose file is there.
+        let to = std::fs::read_link(file.path()).ok()?;
+        (to == Path::new("/") || to.to_string_lossy().contains("/netns/")).then_some(())?;
+        let mut inside = Command::new("nsenter");
+        inside.arg(format!("--net={}", file.path().display()));
+        if !rustix::process::geteuid().is_root() {
+            inside.arg(format!("--user={}", process.join("ns/user").display()));
+            inside.arg("--preserve-credentials");
+        }
+        let inside = inside.args(["cat", "/proc/self/net/dev"]).output().unwrap();
+        Some(shown(&inside))
+    });
+    let links = links.collect();
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    drop(child.stdout.take());
+    child.wait().unwrap();
+    links
+}
+
 #[test]
 fn killed_while_a_plugin_is_at_work() {
     let Some(plugins) = plugins() else {
@@ -176,13 +220,15 @@ fn killed_while_a_plugin_is_at_work_that_dawdles() {
     assert!(said.lines().any(|line| taken(&line)), "{said}");
 }
 
-/// Runs a scenario that waits for what never comes; its process and that of Multus, once
-/// the driver works.
-fn endless(plugins: &Path, dir: &Path) -> (Child, Pid) {
+/// Runs a scenario that does this and then waits for what never comes; its process and that of
+/// Multus, once the step has ended.
+fn endless(plugins: &Path, dir: &Path, actions: &str, step: &str) -> (Child, Pid) {
     let file = dir.join("wait.yaml");
-    let scenario = "name: wait\ntitle: Waits for what never comes\n\
-                    manifests: [../manifests/net1.yaml, ../manifests/web.yaml]\n\
-                    actions: [{apply: [web]}, {wait: {orphans: 1}}]\n";
+    let scenario = format!(
+        "name: wait\ntitle: Waits for what never comes\n\
+         manifests: [../manifests/net1.yaml, ../manifests/web.yaml]\n\
+         actions: [{actions}, {{wait: {{orphans: 1}}}}]\n"
+    );
     std::fs::write(&file, scenario).unwrap();
     let mut child = simulate(plugins)
         .args(["-o", "json", "--scenario"])
@@ -193,8 +239,9 @@ fn endless(plugins: &Path, dir: &Path) -> (Child, Pid) {
         .spawn()
         .unwrap();
     let lines = BufReader::new(child.stdout.as_mut().unwrap()).lines();
-    let attached = |line: &str| line.contains("\"cni-add\"") && line.contains("\"end\"");
-    assert!(lines.map(Result::unwrap).any(|line| attached(&line)));
+    let step = format!("\"{step}\"");
+    let ended = |line: &str| line.contains(&step) && line.contains("\"end\"");
+    assert!(lines.map(Result::unwrap).any(|line| ended(&line)));
     let daemon = killed::daemon(child.id()).unwrap();
     (child, daemon)
 }
@@ -213,7 +260,7 @@ fn multus_does_not_outlive_a_run_that_is_cut_short() {
     };
     for signal in [Signal::TERM, Signal::KILL] {
         let dir = short();
-        let (mut child, daemon) = endless(&plugins, dir.path());
+        let (mut child, daemon) = endless(&plugins, dir.path(), "{apply: [web]}", "cni-add");
         let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
         kill_process(pid, signal).unwrap();
         // The last thing that it says must not block it.

@@ -9,7 +9,8 @@ use futures::TryStreamExt;
 use kube::api::{Api, DynamicObject};
 use kube::runtime::watcher;
 use ndra_core::event::{Event, Phase};
-use notify::{RecursiveMode, Watcher};
+use notify::event::{AccessKind, AccessMode};
+use notify::{EventKind, RecursiveMode, Watcher};
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
@@ -188,7 +189,8 @@ impl Board {
         }
     }
 
-    /// Nudges when anything changes under `directory`, until the watcher is dropped.
+    /// Nudges when anything changes under `directory`, until the watcher is dropped. That a file
+    /// is read is no change: who waits reads some, and would wake itself for ever.
     pub(crate) fn watch_files(&self, directory: &Path) -> Result<impl Watcher + use<>, Failure> {
         let board = self.clone();
         let fail = |error: notify::Error| {
@@ -198,8 +200,13 @@ impl Board {
             )
         };
         let mut watcher =
-            notify::recommended_watcher(move |_: notify::Result<notify::Event>| board.nudge())
-                .map_err(fail)?;
+            notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+                // An error may stand for events that were lost.
+                if event.map_or(true, |event| changes(event.kind)) {
+                    board.nudge();
+                }
+            })
+            .map_err(fail)?;
         watcher
             .watch(directory, RecursiveMode::Recursive)
             .map_err(fail)?;
@@ -210,6 +217,12 @@ impl Board {
         change(&mut self.0.seen.lock().unwrap_or_else(PoisonError::into_inner));
         self.nudge();
     }
+}
+
+/// Whether there is something new after it.
+fn changes(event: EventKind) -> bool {
+    let written = AccessKind::Close(AccessMode::Write);
+    !event.is_access() || event == EventKind::Access(written)
 }
 
 fn entry(object: &DynamicObject) -> Option<(String, Value)> {

@@ -21,7 +21,7 @@ impl World {
         let log = self.work.log();
         let before = times(&log, STANDS_BY);
         let mut next = DriverProcess::start(&self.driver_flags()?, &log)?;
-        next.says(STANDS_BY, before, self.options.timeout)
+        next.says(&self.board, STANDS_BY, before, self.options.timeout)
             .await
             .map_err(wrong)?;
         let known = self.kubelet.as_ref().map(|kubelet| kubelet.plugins());
