@@ -12,6 +12,7 @@ mod inside;
 mod judge;
 mod lane;
 mod life;
+mod objects;
 mod parts;
 pub(crate) mod plugins;
 mod process;

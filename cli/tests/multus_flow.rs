@@ -1,31 +1,20 @@
 //! The whole flow through the real Multus: `ndra simulate --multus`. Every scenario of it is in
-//! `matrix.rs` and `real_cri.rs`; here is what befalls it.
+//! `matrix.rs` and `real_cri`; here is what befalls it.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "flow/killed.rs"]
 mod killed;
+mod real;
 
-use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-fn tools() -> PathBuf {
-    let tools = std::env::var_os("NDRA_TOOLS").map(PathBuf::from);
-    tools.unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tools").into())
-}
-
-/// PATH, the tools' programs first.
-fn path() -> OsString {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let path = std::iter::once(tools().join("bin")).chain(std::env::split_paths(&path));
-    std::env::join_paths(path).unwrap()
-}
+use real::{ended, has, path, said, shown};
 
 fn ndra(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ndra"));
@@ -45,39 +34,12 @@ fn simulate(plugins: &Path) -> Command {
 /// The directory with the real plugins; `None`, after one line that says why, on a machine
 /// that cannot run this.
 fn plugins() -> Option<PathBuf> {
-    let named = std::env::var_os("CNI_PATH").unwrap_or_default();
-    let found = std::env::split_paths(&named)
-        .chain([
-            tools().join("cni/bin"),
-            "/opt/cni/bin".into(),
-            "/usr/lib/cni".into(),
-        ])
-        .find(|dir| dir.join("macvlan").is_file() && dir.join("host-local").is_file());
-    let probe = ndra(&["namespace-helper", "probe"]).output().unwrap();
-    let why = if !probe.status.success() {
-        shown(&probe)
-    } else if found.is_none() {
-        "no CNI plugins: install them with scripts/real-tools cni, or set CNI_PATH".into()
-    } else if !std::env::split_paths(&path()).any(|dir| dir.join("multus-daemon").is_file()) {
-        "no multus-daemon: install it with scripts/real-tools multus".into()
-    } else {
-        return found;
-    };
-    assert!(std::env::var_os("NDRA_REQUIRE_REAL").is_none(), "{why}");
-    eprintln!("skipped: {why}");
-    None
-}
-
-fn shown(output: &Output) -> String {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    text(&output.stdout) + &text(&output.stderr)
-}
-
-/// The same on one line: a terminal's width is no matter of these tests.
-fn said(output: &Output) -> String {
-    let text = shown(output);
-    let words = text.split_whitespace().filter(|word| *word != "│");
-    words.collect::<Vec<_>>().join(" ")
+    let plugins = real::plugins(&["macvlan", "host-local"])?;
+    if !has("multus-daemon") {
+        real::skip("no multus-daemon: install it with scripts/real-tools multus");
+        return None;
+    }
+    Some(plugins)
 }
 
 fn short() -> tempfile::TempDir {
@@ -246,12 +208,6 @@ fn endless(plugins: &Path, dir: &Path, actions: &str, step: &str) -> (Child, Pid
     (child, daemon)
 }
 
-fn gone(pid: Pid) -> bool {
-    let stat = format!("/proc/{}/stat", pid.as_raw_nonzero());
-    let state = std::fs::read_to_string(stat).unwrap_or_default();
-    state.is_empty() || state.contains(") Z ")
-}
-
 /// However the run ends, its Multus ends with it.
 #[test]
 fn multus_does_not_outlive_a_run_that_is_cut_short() {
@@ -266,11 +222,7 @@ fn multus_does_not_outlive_a_run_that_is_cut_short() {
         // The last thing that it says must not block it.
         drop(child.stdout.take());
         assert!(!child.wait().unwrap().success());
-        let soon = Instant::now() + Duration::from_secs(60);
-        while !gone(daemon) {
-            assert!(Instant::now() < soon, "{signal:?}: Multus is still there");
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        assert!(ended(daemon), "{signal:?}: Multus is still there");
         let left = std::fs::read_dir(dir.path()).unwrap().flatten();
         let left = left.filter(|entry| entry.file_name() != "wait.yaml");
         // Nobody can clean up after SIGKILL.

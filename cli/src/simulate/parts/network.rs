@@ -195,10 +195,13 @@ fn distinct(mut paths: Vec<PathBuf>) -> Vec<PathBuf> {
         name.is_some_and(|name| name.starts_with("ndra-"))
     };
     paths.sort_by_key(kept);
-    let mut seen = BTreeSet::new();
+    let identity = |meta: fs::Metadata| (meta.dev(), meta.ino());
+    // CRI-O binds the node's own for pods on the host's network.
+    let node = fs::metadata("/proc/self/ns/net").map(identity);
+    let mut seen: BTreeSet<(u64, u64)> = node.into_iter().collect();
     paths.retain(|path| {
         // One that goes meanwhile has no interfaces.
-        fs::metadata(path).is_ok_and(|meta| seen.insert((meta.dev(), meta.ino())))
+        fs::metadata(path).is_ok_and(|meta| seen.insert(identity(meta)))
     });
     paths
 }
