@@ -187,7 +187,10 @@ fn an_interface_that_is_there_already_is_not_taken() {
     }
     let (code, out, err) = text(&mut ndra(&["--netns", "real", "--interface", "eth0p"]));
     assert_eq!(code, Some(1), "{out}");
-    insta::assert_snapshot!(err, @"");
+    insta::assert_snapshot!(err, @"
+    × the node has an interface eth0p already, and the run would make one: name
+    │ another
+    ");
 }
 
 #[test]

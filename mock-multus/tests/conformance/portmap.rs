@@ -41,7 +41,9 @@ pub(crate) fn maps_a_port(plugins: &Path) {
     let network: ConfigList = serde_json::from_value(json!({
         "cniVersion": "1.0.0", "name": "mapped", "plugins": [
             {"type": "bridge", "bridge": "br1", "isGateway": true,
-             "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.30.1.0/24"}]]}},
+             "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.30.1.0/24"}]],
+                      // The way back to the client.
+                      "routes": [{"dst": "0.0.0.0/0"}]}},
             {"type": "portmap", "snat": true, "capabilities": {"portMappings": true}},
         ],
     }))
