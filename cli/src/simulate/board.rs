@@ -59,6 +59,9 @@ struct Inner {
 /// How long a watch that failed waits.
 const AGAIN: Duration = Duration::from_millis(20);
 
+/// How often a wait looks without being told of anything.
+const UNTOLD: Duration = Duration::from_millis(50);
+
 impl Board {
     pub(crate) fn new() -> Self {
         Self(Arc::new(Inner {
@@ -111,8 +114,8 @@ impl Board {
                 if let Some(found) = self.look(&mut found) {
                     return found;
                 }
-                // The sender lives as long as `self`.
-                let _ = version.changed().await;
+                // Of the kernel's links nobody tells. The sender lives as long as `self`.
+                let _ = tokio::time::timeout(UNTOLD, version.changed()).await;
             }
         };
         tokio::time::timeout(limit, wait).await.ok()
