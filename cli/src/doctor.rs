@@ -2,7 +2,6 @@
 
 mod check;
 mod finding;
-mod mounts;
 mod show;
 
 use std::process::ExitCode;

@@ -13,6 +13,7 @@ mod judge;
 mod lane;
 mod life;
 mod life_of_driver;
+mod objects;
 mod parts;
 pub(crate) mod plugins;
 mod process;

@@ -3,8 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod real;
+
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,13 +13,17 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::Deserialize;
 
-/// Lanes that have a test: here, in `scenarios.rs`, or in `real_cri.rs`.
-const TESTED: [&str; 9] = [
+use real::{found, has, path, probe, skip};
+
+/// Lanes that have a test: here, in `scenarios.rs`, or in `real_cri`.
+const TESTED: [&str; 11] = [
     "containerd-crun/kernel",
     "containerd-runc/exec",
     "containerd-runc/kernel",
     "containerd-runc/multus",
     "containerd-runc/record",
+    "crio-runc/kernel",
+    "crio-runc/multus",
     "mock-cri/exec",
     "mock-cri/kernel",
     "mock-cri/multus",
@@ -72,7 +77,7 @@ fn every_scenario_has_a_cell_for_every_lane() {
     let matrix = Matrix::read();
     assert!(matrix.lanes.keys().eq(TESTED), "a lane has no test");
     for (name, lane) in &matrix.lanes {
-        let real = name.starts_with("containerd-");
+        let real = !name.starts_with("mock-cri/");
         assert_eq!(lane.runtime.is_empty(), !real, "{name}");
     }
     let listed = ndra(&["simulate", "--list-scenarios"]).output().unwrap();
@@ -104,60 +109,25 @@ fn every_scenario_has_a_cell_for_every_lane() {
     );
 }
 
-/// Why a lane cannot run here; `None` when it can.
-fn missing(lane: &str) -> Option<String> {
-    let probe = ndra(&["namespace-helper", "probe"]).output().unwrap();
-    if !probe.status.success() {
-        return Some(String::from_utf8_lossy(&probe.stderr).trim().to_owned());
-    }
+/// Where the plugins are for a lane, where it has real ones; an error says what is missing here.
+fn ready(lane: &str) -> Result<Option<PathBuf>, String> {
+    probe()?;
     let real = lane.ends_with("/exec") || lane.ends_with("/multus");
-    if real && plugins().is_none() {
-        return Some(
-            "CNI plugins: install them with scripts/real-tools cni, or set CNI_PATH".into(),
-        );
+    if lane.ends_with("/multus") && !has("multus-daemon") {
+        return Err("no multus-daemon: install it with scripts/real-tools multus".into());
     }
-    let daemon = || std::env::split_paths(&path()).any(|dir| dir.join("multus-daemon").is_file());
-    if lane.ends_with("/multus") && !daemon() {
-        return Some("multus-daemon: install it with scripts/real-tools multus".into());
+    match real {
+        true => found(&PLUGINS).map(Some),
+        false => Ok(None),
     }
-    None
-}
-
-/// What `scripts/real-tools` installs.
-fn tools() -> PathBuf {
-    let tools = std::env::var_os("NDRA_TOOLS").map(PathBuf::from);
-    tools.unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tools").into())
-}
-
-/// PATH, its programs first.
-fn path() -> OsString {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let path = std::iter::once(tools().join("bin")).chain(std::env::split_paths(&path));
-    std::env::join_paths(path).unwrap()
-}
-
-/// Where real plugins are.
-fn plugins() -> Option<PathBuf> {
-    let named = std::env::var_os("CNI_PATH").unwrap_or_default();
-    std::env::split_paths(&named)
-        .chain([
-            tools().join("cni/bin"),
-            "/opt/cni/bin".into(),
-            "/usr/lib/cni".into(),
-        ])
-        .find(|dir| PLUGINS.iter().all(|plugin| dir.join(plugin).is_file()))
 }
 
 /// Runs every scenario that has a cell in the lane.
 fn run(lane: &str) {
-    if let Some(why) = missing(lane) {
-        assert!(
-            std::env::var_os("NDRA_REQUIRE_REAL").is_none(),
-            "lane {lane} cannot run: {why}"
-        );
-        eprintln!("skipped: lane {lane}: {why}");
-        return;
-    }
+    let plugins = match ready(lane) {
+        Ok(plugins) => plugins,
+        Err(why) => return skip(&format!("lane {lane}: {why}")),
+    };
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let matrix = Matrix::read();
     let options = &matrix.lanes[lane].simulate;
@@ -176,7 +146,7 @@ fn run(lane: &str) {
                 while let Some(name) = scenarios.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let mut command = ndra(&["simulate", "--timeout", "60s", "--scenario", name]);
                     command.args(options).env("PATH", path());
-                    if let Some(plugins) = plugins() {
+                    if let Some(plugins) = &plugins {
                         command.env("CNI_PATH", plugins);
                     }
                     let output = command.output().unwrap();

@@ -1,31 +1,20 @@
 //! The whole flow through the real Multus: `ndra simulate --multus`. Every scenario of it is in
-//! `matrix.rs` and `real_cri.rs`; here is what befalls it.
+//! `matrix.rs` and `real_cri`; here is what befalls it.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "flow/killed.rs"]
 mod killed;
+mod real;
 
-use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-fn tools() -> PathBuf {
-    let tools = std::env::var_os("NDRA_TOOLS").map(PathBuf::from);
-    tools.unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tools").into())
-}
-
-/// PATH, the tools' programs first.
-fn path() -> OsString {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let path = std::iter::once(tools().join("bin")).chain(std::env::split_paths(&path));
-    std::env::join_paths(path).unwrap()
-}
+use real::{ended, has, path, said, shown};
 
 fn ndra(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ndra"));
@@ -45,39 +34,12 @@ fn simulate(plugins: &Path) -> Command {
 /// The directory with the real plugins; `None`, after one line that says why, on a machine
 /// that cannot run this.
 fn plugins() -> Option<PathBuf> {
-    let named = std::env::var_os("CNI_PATH").unwrap_or_default();
-    let found = std::env::split_paths(&named)
-        .chain([
-            tools().join("cni/bin"),
-            "/opt/cni/bin".into(),
-            "/usr/lib/cni".into(),
-        ])
-        .find(|dir| dir.join("macvlan").is_file() && dir.join("host-local").is_file());
-    let probe = ndra(&["namespace-helper", "probe"]).output().unwrap();
-    let why = if !probe.status.success() {
-        shown(&probe)
-    } else if found.is_none() {
-        "no CNI plugins: install them with scripts/real-tools cni, or set CNI_PATH".into()
-    } else if !std::env::split_paths(&path()).any(|dir| dir.join("multus-daemon").is_file()) {
-        "no multus-daemon: install it with scripts/real-tools multus".into()
-    } else {
-        return found;
-    };
-    assert!(std::env::var_os("NDRA_REQUIRE_REAL").is_none(), "{why}");
-    eprintln!("skipped: {why}");
-    None
-}
-
-fn shown(output: &Output) -> String {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    text(&output.stdout) + &text(&output.stderr)
-}
-
-/// The same on one line: a terminal's width is no matter of these tests.
-fn said(output: &Output) -> String {
-    let text = shown(output);
-    let words = text.split_whitespace().filter(|word| *word != "│");
-    words.collect::<Vec<_>>().join(" ")
+    let plugins = real::plugins(&["macvlan", "host-local"])?;
+    if !has("multus-daemon") {
+        real::skip("no multus-daemon: install it with scripts/real-tools multus");
+        return None;
+    }
+    Some(plugins)
 }
 
 fn short() -> tempfile::TempDir {
@@ -156,6 +118,50 @@ spec:
     }
 }
 
+/// Nor does the interface of a pod that is gone live on in a namespace that the daemon holds,
+/// where it would answer for an address that is free again.
+#[test]
+fn no_interface_outlives_its_release() {
+    let Some(plugins) = plugins() else {
+        return;
+    };
+    // The daemon may have collected garbage just before.
+    let mut held = (0..10).map(|_| held_after_release(&plugins));
+    let held = held.find(|held| !held.is_empty());
+    for links in held.expect("the daemon holds a namespace") {
+        assert!(links.contains("lo:") && !links.contains("net1:"), "{links}");
+    }
+}
+
+/// The links in each namespace that the daemon holds when it has released the only pod's.
+fn held_after_release(plugins: &Path) -> Vec<String> {
+    let dir = short();
+    let actions = "{apply: [web]}, {wait: {pod: web, ready: true}}, {delete-pod: web}, \
+                   {wait: {pod: web, gone: true}}";
+    let (mut child, daemon) = endless(plugins, dir.path(), actions, "cdi-remove");
+    let process = PathBuf::from(format!("/proc/{}", daemon.as_raw_nonzero()));
+    let open = std::fs::read_dir(process.join("fd")).unwrap().flatten();
+    let links = open.filter_map(|file| {
+        // As it shows a namespace whose file is gone, and one whose file is there.
+        let to = std::fs::read_link(file.path()).ok()?;
+        (to == Path::new("/") || to.to_string_lossy().contains("/netns/")).then_some(())?;
+        let mut inside = Command::new("nsenter");
+        inside.arg(format!("--net={}", file.path().display()));
+        if !rustix::process::geteuid().is_root() {
+            inside.arg(format!("--user={}", process.join("ns/user").display()));
+            inside.arg("--preserve-credentials");
+        }
+        let inside = inside.args(["cat", "/proc/self/net/dev"]).output().unwrap();
+        Some(shown(&inside))
+    });
+    let links = links.collect();
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    drop(child.stdout.take());
+    child.wait().unwrap();
+    links
+}
+
 #[test]
 fn killed_while_a_plugin_is_at_work() {
     let Some(plugins) = plugins() else {
@@ -176,13 +182,15 @@ fn killed_while_a_plugin_is_at_work_that_dawdles() {
     assert!(said.lines().any(|line| taken(&line)), "{said}");
 }
 
-/// Runs a scenario that waits for what never comes; its process and that of Multus, once
-/// the driver works.
-fn endless(plugins: &Path, dir: &Path) -> (Child, Pid) {
+/// Runs a scenario that does this and then waits for what never comes; its process and that of
+/// Multus, once the step has ended.
+fn endless(plugins: &Path, dir: &Path, actions: &str, step: &str) -> (Child, Pid) {
     let file = dir.join("wait.yaml");
-    let scenario = "name: wait\ntitle: Waits for what never comes\n\
-                    manifests: [../manifests/net1.yaml, ../manifests/web.yaml]\n\
-                    actions: [{apply: [web]}, {wait: {orphans: 1}}]\n";
+    let scenario = format!(
+        "name: wait\ntitle: Waits for what never comes\n\
+         manifests: [../manifests/net1.yaml, ../manifests/web.yaml]\n\
+         actions: [{actions}, {{wait: {{orphans: 1}}}}]\n"
+    );
     std::fs::write(&file, scenario).unwrap();
     let mut child = simulate(plugins)
         .args(["-o", "json", "--scenario"])
@@ -193,16 +201,11 @@ fn endless(plugins: &Path, dir: &Path) -> (Child, Pid) {
         .spawn()
         .unwrap();
     let lines = BufReader::new(child.stdout.as_mut().unwrap()).lines();
-    let attached = |line: &str| line.contains("\"cni-add\"") && line.contains("\"end\"");
-    assert!(lines.map(Result::unwrap).any(|line| attached(&line)));
+    let step = format!("\"{step}\"");
+    let ended = |line: &str| line.contains(&step) && line.contains("\"end\"");
+    assert!(lines.map(Result::unwrap).any(|line| ended(&line)));
     let daemon = killed::daemon(child.id()).unwrap();
     (child, daemon)
-}
-
-fn gone(pid: Pid) -> bool {
-    let stat = format!("/proc/{}/stat", pid.as_raw_nonzero());
-    let state = std::fs::read_to_string(stat).unwrap_or_default();
-    state.is_empty() || state.contains(") Z ")
 }
 
 /// However the run ends, its Multus ends with it.
@@ -213,17 +216,13 @@ fn multus_does_not_outlive_a_run_that_is_cut_short() {
     };
     for signal in [Signal::TERM, Signal::KILL] {
         let dir = short();
-        let (mut child, daemon) = endless(&plugins, dir.path());
+        let (mut child, daemon) = endless(&plugins, dir.path(), "{apply: [web]}", "cni-add");
         let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
         kill_process(pid, signal).unwrap();
         // The last thing that it says must not block it.
         drop(child.stdout.take());
         assert!(!child.wait().unwrap().success());
-        let soon = Instant::now() + Duration::from_secs(60);
-        while !gone(daemon) {
-            assert!(Instant::now() < soon, "{signal:?}: Multus is still there");
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        assert!(ended(daemon), "{signal:?}: Multus is still there");
         let left = std::fs::read_dir(dir.path()).unwrap().flatten();
         let left = left.filter(|entry| entry.file_name() != "wait.yaml");
         // Nobody can clean up after SIGKILL.

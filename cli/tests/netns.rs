@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod real;
+
 use std::process::Command;
 
 use serde_json::Value;
@@ -28,20 +30,9 @@ fn text(command: &mut Command) -> (Option<i32>, String, String) {
     )
 }
 
-/// Whether there are namespaces here; says once why not.
+/// Whether there are namespaces here; says why not.
 fn real() -> bool {
-    let mut probe = Command::new(env!("CARGO_BIN_EXE_ndra"));
-    let probe = probe.args(["namespace-helper", "probe"]).output().unwrap();
-    let why = String::from_utf8_lossy(&probe.stderr);
-    let real = probe.status.success();
-    assert!(
-        real || std::env::var_os("NDRA_REQUIRE_REAL").is_none(),
-        "{why}"
-    );
-    if !real {
-        eprintln!("skipped: {}", why.trim());
-    }
-    real
+    real::probe().map_err(|why| real::skip(&why)).is_ok()
 }
 
 /// The links and mounts that this process sees.
@@ -186,6 +177,20 @@ fn a_master_that_is_not_there_is_told() {
     for clean in ["✓ 0 interfaces", "✓ 0 addresses", "✓ 0 network namespaces"] {
         assert!(out.contains(clean), "{out}");
     }
+}
+
+/// It is somebody's, and would be changed, and removed at the end.
+#[test]
+fn an_interface_that_is_there_already_is_not_taken() {
+    if !real() {
+        return;
+    }
+    let (code, out, err) = text(&mut ndra(&["--netns", "real", "--interface", "eth0p"]));
+    assert_eq!(code, Some(1), "{out}");
+    insta::assert_snapshot!(err, @"
+    × the node has an interface eth0p already, and the run would make one: name
+    │ another
+    ");
 }
 
 #[test]

@@ -183,5 +183,9 @@ fn vlan() {
     // Kernels are built without 802.1Q. Then the plugin's words must reach the user.
     let refused = "failed to create vlan: operation not supported";
     assert!(page.replace("\n     │", "").contains(refused), "{page}");
-    println!("this kernel has no VLANs; its refusal was told, and nothing stayed");
+    // No program that could be installed would help: this is no reason to fail.
+    real::skip_unless(
+        "NDRA_REQUIRE_VLAN",
+        "this kernel has no 802.1Q; its refusal was told, and nothing stayed",
+    );
 }

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod real;
+
 use std::io::Write;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -332,17 +334,8 @@ fn an_interrupt_ends_the_driver() {
         .find_map(|line| line.strip_prefix("kept "))
         .unwrap();
     let _kept = Kept(Path::new(kept));
-    // It was killed; as long as nobody has waited for it, it is a zombie.
-    // On a busy machine the signal takes effect a moment after it was sent.
-    let state = || std::fs::read_to_string(format!("/proc/{driver}/stat")).unwrap_or_default();
-    let gone = |state: &str| state.is_empty() || state.contains(") Z ");
-    for _ in 0..600 {
-        if gone(&state()) {
-            return;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
-    panic!("it lives: {}", state());
+    let driver = rustix::process::Pid::from_raw(driver).unwrap();
+    assert!(real::ended(driver), "it lives");
 }
 
 /// However a run is cut short, its directory goes and its recording says so.

@@ -13,7 +13,7 @@ use crate::event::Reason;
 use crate::kube::PodRef;
 use crate::socket::{self, SocketError};
 use crate::wire::cri::runtime_service_client::RuntimeServiceClient;
-use crate::wire::cri::{PodSandboxState, PodSandboxStatusRequest};
+use crate::wire::cri::{NamespaceMode, PodSandboxState, PodSandboxStatusRequest};
 
 pub use about::{About, Cdi, NotCri};
 
@@ -117,7 +117,9 @@ impl Cri {
     ///
     /// The namespace stands in the JSON text of the verbose answer, at
     /// `runtimeSpec.linux.namespaces[type=network].path`; containerd also gives it as
-    /// `sandboxMetadata.Metadata.NetNSPath`. A pod on the host's network has neither.
+    /// `sandboxMetadata.Metadata.NetNSPath`. A pod on the host's network has neither with
+    /// containerd; CRI-O gives it a path all the same, to the host's own namespace. What was
+    /// asked for the pod is in the status of both.
     pub async fn sandbox(&self, id: &str) -> Result<Sandbox, CriError> {
         let mut request = Request::new(PodSandboxStatusRequest {
             pod_sandbox_id: id.into(),
@@ -150,6 +152,11 @@ impl Cri {
         };
         if status.state != i32::from(PodSandboxState::SandboxReady) {
             return Err(CriError::NotReady { id: id.into(), pod });
+        }
+        let options = status.linux.and_then(|linux| linux.namespaces);
+        let options = options.and_then(|namespaces| namespaces.options);
+        if options.is_some_and(|options| options.network() == NamespaceMode::Node) {
+            return Err(CriError::HostNetwork { pod });
         }
         let info = answer
             .info

@@ -17,6 +17,7 @@ pub mod health;
 pub mod kube;
 pub mod metadata;
 pub mod metrics;
+pub mod mounts;
 pub mod multus;
 pub mod shown;
 pub mod socket;

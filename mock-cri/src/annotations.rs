@@ -87,6 +87,8 @@ pub(crate) fn crio_sandbox(sandbox: &CrioSandbox<'_>) -> BTreeMap<String, String
     let mut set =
         |key: &str, value: &str| put(&mut all, &format!("io.kubernetes.cri-o.{key}"), value);
     set("Annotations", &json!(config.annotations).to_string());
+    let cgroup = config.linux.as_ref().map(|l| l.cgroup_parent.as_str());
+    set("CgroupParent", cgroup.unwrap_or_default());
     set("ContainerID", id);
     set(
         "ContainerName",
@@ -99,18 +101,23 @@ pub(crate) fn crio_sandbox(sandbox: &CrioSandbox<'_>) -> BTreeMap<String, String
     set("Created", sandbox.created);
     set("HostName", &config.hostname);
     set("HostNetwork", &host_network.to_string());
+    set("HostnamePath", &format!("{directory}/hostname"));
     set("Image", sandbox.image);
     set("ImageName", sandbox.image);
     set("KubeName", &pod.name);
     set("Labels", &json!(labels).to_string());
     set("LogPath", &format!("{}/{id}.log", config.log_directory));
     set("Metadata", &go_json::sandbox_metadata(pod).to_string());
+    set("MountPoint", &format!("{directory}/rootfs"));
     set("Name", sandbox.name);
     set("Namespace", &pod.namespace);
     set(
         "NamespaceOptions",
         &go_json::namespace_options(options.as_ref()).to_string(),
     );
+    // Nothing here gives a pod overhead or resources of its own.
+    set("PodLinuxOverhead", "null");
+    set("PodLinuxResources", "null");
     set("PortMappings", "[]");
     set("PrivilegedRuntime", &host_network.to_string());
     set("ResolvPath", &format!("{directory}/resolv.conf"));
@@ -119,6 +126,9 @@ pub(crate) fn crio_sandbox(sandbox: &CrioSandbox<'_>) -> BTreeMap<String, String
     set("SandboxName", sandbox.name);
     set("SeccompProfilePath", "Unconfined");
     set("ShmPath", &format!("{directory}/shm"));
+    if !crate::spec::shares_pid(config) {
+        set("Spoofed", "true");
+    }
     if let Some(address) = &sandbox.address {
         set("IP.0", address);
     }
@@ -134,6 +144,8 @@ pub(crate) fn sandbox_labels(
     pod: &cri::PodSandboxMetadata,
 ) -> BTreeMap<String, String> {
     let mut labels = config.labels.clone();
+    // Also over what the caller says: the sandbox's own container is meant.
+    labels.insert("io.kubernetes.container.name".into(), "POD".into());
     for (key, value) in [
         ("io.kubernetes.pod.name", &pod.name),
         ("io.kubernetes.pod.namespace", &pod.namespace),

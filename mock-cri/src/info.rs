@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::Flavor;
 use crate::go_json;
-use crate::spec::PAUSE_IMAGE;
+use crate::spec::{self, PAUSE_IMAGE};
 use crate::state::{Container, Sandbox};
 
 /// The recorded reply of containerd 2.3.4: its configuration is the answer, with this
@@ -64,7 +64,7 @@ fn containerd_sandbox(sandbox: &Sandbox, pid: u32) -> Value {
 /// CRI-O drops the sandbox's own container unless the pod shares its PID namespace (which
 /// the kubelet does not ask for by default); then there is no image and no pid to tell of.
 fn crio_sandbox(sandbox: &Sandbox, pid: u32) -> Value {
-    if shares_pid(sandbox) {
+    if spec::shares_pid(&sandbox.config) {
         json!({
             "image": PAUSE_IMAGE,
             "pid": if sandbox.ready { pid } else { 0 },
@@ -73,17 +73,6 @@ fn crio_sandbox(sandbox: &Sandbox, pid: u32) -> Value {
     } else {
         json!({ "runtimeSpec": sandbox.spec })
     }
-}
-
-fn shares_pid(sandbox: &Sandbox) -> bool {
-    use ndra_core::wire::cri::NamespaceMode;
-    let options = sandbox
-        .config
-        .linux
-        .as_ref()
-        .and_then(|l| l.security_context.as_ref())
-        .and_then(|s| s.namespace_options.clone());
-    options.unwrap_or_default().pid() == NamespaceMode::Pod
 }
 
 /// ContainerStatus.

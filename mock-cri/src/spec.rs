@@ -37,6 +37,12 @@ pub(crate) fn host_network(config: &cri::PodSandboxConfig) -> bool {
     options(config).is_some_and(|o| o.network() == NamespaceMode::Node)
 }
 
+/// Whether the pod's containers see each other's processes. Only then CRI-O runs a process for
+/// the sandbox itself.
+pub(crate) fn shares_pid(config: &cri::PodSandboxConfig) -> bool {
+    options(config).cloned().unwrap_or_default().pid() == NamespaceMode::Pod
+}
+
 fn options(config: &cri::PodSandboxConfig) -> Option<&cri::NamespaceOption> {
     let linux = config.linux.as_ref()?;
     linux.security_context.as_ref()?.namespace_options.as_ref()
@@ -64,6 +70,12 @@ pub(crate) fn sandbox(from: ForSandbox<'_>) -> serde_json::Result<Spec> {
         netns,
         directory,
     } = from;
+    // CRI-O binds the host's own to a file as well, and names that.
+    let bound = Path::new("/var/run/netns").join(uuid::Uuid::new_v4().to_string());
+    let netns = match flavor {
+        Flavor::Crio => Some(netns.unwrap_or(&bound)),
+        Flavor::Containerd => netns,
+    };
     let mut namespaces = Vec::new();
     let modes = options(config).cloned().unwrap_or_default();
     if modes.pid() != NamespaceMode::Node {
@@ -93,7 +105,7 @@ pub(crate) fn sandbox(from: ForSandbox<'_>) -> serde_json::Result<Spec> {
             &["rbind", "ro", "nosuid", "nodev", "noexec"],
         ));
     }
-    let sysctls: Map<String, Value> = sysctls(config, netns.is_some());
+    let sysctls: Map<String, Value> = sysctls(config, !host_network(config));
     let mut spec = json!({
         "ociVersion": OCI_VERSION,
         "annotations": annotations,
@@ -127,7 +139,7 @@ pub(crate) fn sandbox(from: ForSandbox<'_>) -> serde_json::Result<Spec> {
             ],
         },
     });
-    if !config.hostname.is_empty() && netns.is_some() {
+    if !config.hostname.is_empty() && !host_network(config) {
         spec["hostname"] = config.hostname.as_str().into();
     }
     serde_json::from_value(spec)

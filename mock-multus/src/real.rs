@@ -27,11 +27,6 @@ pub const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount
 const START: Duration = Duration::from_secs(60);
 /// How long it may take to end after SIGTERM.
 const STOP: Duration = Duration::from_secs(10);
-/// How much its heap may grow before garbage is collected, in percent. v4.3.0 looks into a
-/// pod's network namespace before an ADD (`validateIfName`) and leaves it open until then:
-/// the namespace outlives its pod, with the interface and its far end on the node. By itself
-/// an idle daemon collects every two minutes.
-const GOGC: &str = "1";
 /// Lines of its log that are shown when it ends by itself.
 const TAIL: usize = 5;
 
@@ -189,7 +184,6 @@ impl RealMultus {
                 config.api_server.port().to_string(),
             )
             .env("MULTUS_NODE_NAME", &config.node)
-            .env("GOGC", GOGC)
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(errors)

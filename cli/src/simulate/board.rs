@@ -9,7 +9,8 @@ use futures::TryStreamExt;
 use kube::api::{Api, DynamicObject};
 use kube::runtime::watcher;
 use ndra_core::event::{Event, Phase};
-use notify::{RecursiveMode, Watcher};
+use notify::event::{AccessKind, AccessMode};
+use notify::{EventKind, RecursiveMode, Watcher};
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
@@ -57,6 +58,9 @@ struct Inner {
 
 /// How long a watch that failed waits.
 const AGAIN: Duration = Duration::from_millis(20);
+
+/// How often a wait looks without being told of anything.
+const UNTOLD: Duration = Duration::from_millis(50);
 
 impl Board {
     pub(crate) fn new() -> Self {
@@ -110,8 +114,8 @@ impl Board {
                 if let Some(found) = self.look(&mut found) {
                     return found;
                 }
-                // The sender lives as long as `self`.
-                let _ = version.changed().await;
+                // Of the kernel's links nobody tells. The sender lives as long as `self`.
+                let _ = tokio::time::timeout(UNTOLD, version.changed()).await;
             }
         };
         tokio::time::timeout(limit, wait).await.ok()
@@ -188,7 +192,8 @@ impl Board {
         }
     }
 
-    /// Nudges when anything changes under `directory`, until the watcher is dropped.
+    /// Nudges when anything changes under `directory`, until the watcher is dropped. That a file
+    /// is read is no change: who waits reads some, and would wake itself for ever.
     pub(crate) fn watch_files(&self, directory: &Path) -> Result<impl Watcher + use<>, Failure> {
         let board = self.clone();
         let fail = |error: notify::Error| {
@@ -198,8 +203,13 @@ impl Board {
             )
         };
         let mut watcher =
-            notify::recommended_watcher(move |_: notify::Result<notify::Event>| board.nudge())
-                .map_err(fail)?;
+            notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+                // An error may stand for events that were lost.
+                if event.map_or(true, |event| changes(event.kind)) {
+                    board.nudge();
+                }
+            })
+            .map_err(fail)?;
         watcher
             .watch(directory, RecursiveMode::Recursive)
             .map_err(fail)?;
@@ -210,6 +220,12 @@ impl Board {
         change(&mut self.0.seen.lock().unwrap_or_else(PoisonError::into_inner));
         self.nudge();
     }
+}
+
+/// Whether there is something new after it.
+fn changes(event: EventKind) -> bool {
+    let written = AccessKind::Close(AccessMode::Write);
+    !event.is_access() || event == EventKind::Access(written)
 }
 
 fn entry(object: &DynamicObject) -> Option<(String, Value)> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, ChildStdin, Command};
 
+use super::board::Board;
 use crate::failure::Failure;
 
 /// How long the driver may take to end after SIGTERM.
@@ -91,23 +92,18 @@ impl DriverProcess {
     }
 
     /// Waits until it has logged a line with this text more often than `before`; `limit` is the
-    /// longest wait.
+    /// longest wait. The board hears when the log is written.
     pub(crate) async fn says(
         &mut self,
+        board: &Board,
         text: &str,
         before: usize,
         limit: Duration,
     ) -> Result<(), String> {
         let log = self.log.clone();
-        let said = async {
-            while times(&log, text) <= before {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
+        let said = board.until(limit, |_| (times(&log, text) > before).then_some(()));
         tokio::select! {
-            said = tokio::time::timeout(limit, said) => {
-                said.map_err(|_| format!("the driver did not say that it {text}"))
-            }
+            said = said => said.ok_or_else(|| format!("the driver did not say that it {text}")),
             end = self.ended() => Err(end),
         }
     }

@@ -45,7 +45,7 @@ impl World {
         let log = self.work.log();
         let said = times(&log, STANDS_BY);
         let mut next = DriverProcess::start(&self.driver_flags()?, &log)?;
-        next.says(STANDS_BY, said, self.options.timeout)
+        next.says(&self.board, STANDS_BY, said, self.options.timeout)
             .await
             .map_err(wrong)?;
         before.ask_to_end();

@@ -30,6 +30,11 @@ fn base() -> PathBuf {
 pub(crate) async fn remove_what_comes_late(path: &Path) {
     let mut gone = 0;
     for _ in 0..100 {
+        // Its driver may have kept namespaces there, which are mounts.
+        for namespace in files(&path.join("netns")) {
+            // Who looks again finds it again if it is still there.
+            let _ = ndra_netns::remove(Path::new(&namespace));
+        }
         match fs::remove_dir_all(path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => gone += 1,
             _ => gone = 0,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::network::Debris;
-use super::record::{Record, Store};
+use super::record::{Record, RecordError, Store};
 use super::report::Report;
 use super::steps::Steps;
 use super::{AttachError, Attachment, Network, Orphan, Place, PreparedClaim, State, pin};
@@ -276,22 +276,6 @@ impl Manager {
         Ok(self.0.store.change(keep).await?)
     }
 
-    /// Keeps the sandbox's namespace for the release, where the plugins need it then.
-    async fn pin(
-        &self,
-        claim: &PreparedClaim,
-        attachment: &Attachment,
-        sandbox: &Sandbox,
-    ) -> Result<Option<PathBuf>, AttachError> {
-        let pinned = pin::hold(&self.0.store, &attachment.plan.network, &sandbox.netns).await;
-        pinned.map_err(|source| AttachError::Pin {
-            claim: name(&claim.claim),
-            if_name: attachment.if_name().into(),
-            pod: sandbox.pod.clone(),
-            source,
-        })
-    }
-
     /// Releases what the claim has elsewhere (an older sandbox) or half-made here.
     async fn clear(
         &self,
@@ -347,27 +331,33 @@ impl Manager {
         deadline: Instant,
     ) -> Result<(), AttachError> {
         let uid = &claim.claim.uid;
+        let unpinned = |if_name: &str, source| AttachError::Pin {
+            claim: name(&claim.claim),
+            if_name: if_name.into(),
+            pod: sandbox.pod.clone(),
+            source,
+        };
         let pin = match claim.attachments.get(index) {
-            Some(attachment) => self.pin(claim, attachment, sandbox).await?,
+            Some(attachment) => pin::path_for(&attachment.plan.network, &sandbox.netns)
+                .map_err(|source| unpinned(attachment.if_name(), source))?,
             None => None,
         };
         let begun = self
             .0
             .store
-            .change(|record| begin(record, uid, index, sandbox, pin.clone()))
+            .change(|record| begin(record, uid, index, sandbox, pin))
             .await?;
-        let (plan, place) = match begun {
-            Ok(begun) => begun,
-            Err((if_name, other)) => {
-                pin::release_unused(&self.0.store, pin.as_deref()).await;
-                return Err(AttachError::NameTaken {
-                    claim: name(&claim.claim),
-                    if_name,
-                    pod: sandbox.pod.clone(),
-                    other: name(&other),
-                });
-            }
-        };
+        let (plan, place) = begun.map_err(|(if_name, other)| AttachError::NameTaken {
+            claim: name(&claim.claim),
+            if_name,
+            pod: sandbox.pod.clone(),
+            other: name(&other),
+        })?;
+        // A mount that the record did not know of would stay.
+        if let Err(source) = pin::keep(&plan.network, &place) {
+            self.planned(uid, index, &place).await?;
+            return Err(unpinned(&place.if_name, source));
+        }
         // A part of the time is the DEL's, should one be owed.
         let left = deadline.saturating_duration_since(Instant::now());
         let end = Instant::now() + self.0.times.cni.min(left * 4 / 5);
@@ -406,11 +396,7 @@ impl Manager {
             deleted.is_ok() && debris == Debris::Some
         };
         if cleared {
-            self.0
-                .store
-                .change(|record| set(record, uid, index, State::Planned))
-                .await?;
-            pin::release_unused(&self.0.store, place.pin.as_deref()).await;
+            self.planned(uid, index, &place).await?;
         }
         Err(AttachError::Add {
             claim: name(&claim.claim),
@@ -418,6 +404,16 @@ impl Manager {
             pod: place.pod,
             source,
         })
+    }
+
+    /// Nothing of an ADD is there, nor anything kept for it.
+    async fn planned(&self, uid: &str, index: usize, place: &Place) -> Result<(), RecordError> {
+        self.0
+            .store
+            .change(|record| set(record, uid, index, State::Planned))
+            .await?;
+        pin::release_unused(&self.0.store, place.pin.as_deref()).await;
+        Ok(())
     }
 }
 
@@ -472,7 +468,9 @@ fn begin(
     attachment.state = State::Attaching {
         place: place.clone(),
     };
-    Ok((attachment.plan.clone(), place))
+    let plan = attachment.plan.clone();
+    record.pins.extend(pin);
+    Ok((plan, place))
 }
 
 fn is_reserved(consumers: &[Consumer], pod: &PodRef) -> bool {

@@ -1,11 +1,13 @@
-//! Keeps a pod's network namespace alive for plugins that must release inside it.
+//! Keeps a pod's network namespace alive until its interfaces are released inside it.
 //!
 //! The kubelet stops a sandbox before it unprepares the pod's claims, so the namespace is
-//! gone by the time of DEL. For most plugins that is a release like any other. host-device
-//! brings a NIC back to the host by moving it out of the namespace: without one its DEL
-//! fails, and the NIC comes back under the name that it had in the pod, or not at all.
-//! For such plugins the namespace is bound to a second file beside its own, from before
-//! ADD until the attachment is forgotten.
+//! gone by the time of DEL. host-device brings a NIC back to the host by moving it out of
+//! the namespace: without one its DEL fails, and the NIC comes back under the name that it
+//! had in the pod, or not at all. For most other plugins that is a release like any other,
+//! as long as the namespace really goes; but Multus v4.3.0 holds those that it looked into
+//! open for minutes, and an interface that lives on in there goes on answering for an
+//! address that is free by then. So the namespace is bound to a second file beside its own,
+//! from before ADD until the attachment is forgotten, and DEL runs inside it.
 
 use std::fs;
 use std::io;
@@ -14,13 +16,15 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tracing::warn;
 
-use super::record::{RecordError, Store};
+use super::Place;
+use super::record::Store;
 use crate::cni::ConfigList;
+use crate::mounts::{self, Propagation};
 
 /// Plugins of the CNI project whose DEL succeeded, and gave the address back, although the
 /// namespace was gone. Where that was tried the kernel made no links for bandwidth, ipvlan
-/// and vlan, so their DEL had nothing of their own to release. Any other plugin may need
-/// the namespace, so it is kept; host-device and sbr do.
+/// and vlan, so their DEL had nothing of their own to release. Where a namespace cannot be
+/// kept, they attach all the same. Any other plugin may need it; host-device and sbr do.
 const RELEASES_WITHOUT: [&str; 9] = [
     "bandwidth",
     "bridge",
@@ -36,9 +40,6 @@ const RELEASES_WITHOUT: [&str; 9] = [
 /// Why a namespace could not be kept.
 #[derive(Debug, thiserror::Error)]
 pub enum PinError {
-    /// It has to be known before it is there.
-    #[error(transparent)]
-    Record(#[from] RecordError),
     /// The operating system refused.
     #[error(
         "the plugin {plugin} releases its interface from within the pod's network namespace, \
@@ -58,33 +59,49 @@ pub enum PinError {
     },
 }
 
-/// Keeps the namespace where a plugin of `network` needs it for its DEL, and says under
-/// which path. The caller hands that to [`release_unused`] when it is done with it.
-pub(super) async fn hold(
-    store: &Store,
-    network: &ConfigList,
-    netns: &Path,
-) -> Result<Option<PathBuf>, PinError> {
+/// Where the namespace is to be kept, for the record to know before it is; `None` where there
+/// is none, or where it cannot be kept and no plugin of `network` needs that.
+pub(super) fn path_for(network: &ConfigList, netns: &Path) -> Result<Option<PathBuf>, PinError> {
     // A file that only stands for a namespace goes with nobody.
-    let (Some(plugin), true) = (needs_namespace(network), is_namespace(netns)) else {
+    if !is_namespace(netns) {
         return Ok(None);
-    };
+    }
     // Beside it: whoever runs the plugins sees this directory already.
     let pin = netns.with_file_name(format!("ndra-{}", uuid::Uuid::new_v4()));
-    // First the record: a mount that nobody knows of would stay.
-    store
-        .change(|record| record.pins.insert(pin.clone()))
-        .await?;
-    match bind(netns, &pin) {
-        Ok(()) => Ok(Some(pin)),
-        Err(error) => {
-            release_unused(store, Some(pin.as_path())).await;
-            Err(PinError::Mount {
-                plugin: plugin.into(),
-                netns: netns.into(),
-                pin,
-                reason: crate::socket::io_text(&error),
-            })
+    match (stays_here(netns), needs_namespace(network)) {
+        (false, _) => Ok(Some(pin)),
+        (true, None) => Ok(None),
+        (true, Some(plugin)) => Err(PinError::Mount {
+            plugin: plugin.into(),
+            netns: netns.into(),
+            pin,
+            reason: "what the driver mounts there is not seen on the node".into(),
+        }),
+    }
+}
+
+/// Keeps the namespace of `place` where the record says. Where that fails, a plugin of
+/// `network` that needs it makes that an error; the others are asked to release without.
+pub(super) fn keep(network: &ConfigList, place: &Place) -> Result<(), PinError> {
+    let Some(pin) = &place.pin else {
+        return Ok(());
+    };
+    let Err(error) = bind(&place.netns, pin) else {
+        return Ok(());
+    };
+    if let Err(error) = unbind(pin) {
+        warn!(pin = %pin.display(), %error, "a file stays where a namespace was to be kept");
+    }
+    match needs_namespace(network) {
+        Some(plugin) => Err(PinError::Mount {
+            plugin: plugin.into(),
+            netns: place.netns.clone(),
+            pin: pin.clone(),
+            reason: crate::socket::io_text(&error),
+        }),
+        None => {
+            warn!(netns = %place.netns.display(), %error, "network namespace not kept until DEL");
+            Ok(())
         }
     }
 }
@@ -126,6 +143,17 @@ fn needs_namespace(network: &ConfigList) -> Option<&str> {
         .iter()
         .filter_map(|plugin| plugin.get("type").and_then(Value::as_str))
         .find(|plugin| !RELEASES_WITHOUT.contains(plugin))
+}
+
+/// Whether mounts beside this namespace are the driver's own: in a container whose volume has
+/// mount propagation `HostToContainer`, whoever runs the plugins does not see them.
+fn stays_here(netns: &Path) -> bool {
+    // Namespaces are mounts themselves; what is mounted beside one goes where its directory is.
+    let Some(Ok((mounts, directory))) = netns.parent().map(mounts::here) else {
+        return false;
+    };
+    let mount = mounts::of(&mounts, &directory);
+    mount.is_some_and(|mount| mount.propagation == Propagation::Slave)
 }
 
 /// Whether there is a living namespace behind this path.

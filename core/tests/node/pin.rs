@@ -1,4 +1,4 @@
-//! Real network namespaces that outlive their sandbox for plugins that release inside them.
+//! Real network namespaces that outlive their sandbox until its interfaces are released.
 //! Needs root, and a kernel that makes namespaces.
 
 use std::fs;
@@ -29,7 +29,8 @@ impl Netns {
             Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
             Err(error) => format!("unshare: {error}"),
         };
-        assert!(std::env::var_os("NDRA_REQUIRE_REAL").is_none(), "{why}");
+        let required = std::env::var_os("NDRA_REQUIRE_REAL").is_some_and(|value| value == "1");
+        assert!(!required, "{why}");
         // Past the test's capture: a skipped test is seen.
         let _ = writeln!(std::io::stderr(), "SKIPPED: no network namespace: {why}");
         None
@@ -52,9 +53,36 @@ impl Drop for Netns {
     }
 }
 
+/// The same directory as a pod has it whose volume does not hand mounts on to the node.
+struct Received(PathBuf);
+
+impl Received {
+    fn new(dir: &Path) -> Self {
+        let (node, pod) = (dir.join("netns"), dir.join("received"));
+        fs::create_dir(&pod).unwrap();
+        let run = |args: &[&str], paths: &[&Path]| {
+            let ran = Command::new("mount").args(args).args(paths).status();
+            assert!(ran.unwrap().success(), "{args:?}");
+        };
+        run(&["--rbind"], &[&node, &node]);
+        run(&["--make-shared"], &[&node]);
+        run(&["--rbind"], &[&node, &pod]);
+        run(&["--make-slave"], &[&pod]);
+        Self(dir.into())
+    }
+}
+
+impl Drop for Received {
+    fn drop(&mut self) {
+        for place in ["received", "netns"] {
+            let mut umount = Command::new("umount");
+            let _ = umount.arg("-qRl").arg(self.0.join(place)).status();
+        }
+    }
+}
+
 /// A plugin that cannot release without the namespace, and tells which one it saw.
 fn plugin(world: &World, name: &str) {
-    let path = world.path("bin").join(name);
     let script = r#"#!/bin/sh
 cat > /dev/null
 cd "$(dirname "$0")/.."
@@ -66,6 +94,11 @@ echo "$CNI_COMMAND $inode" >> calls
 [ "$CNI_COMMAND" = ADD ] && printf '{"cniVersion":"1.0.0","interfaces":[]}'
 exit 0
 "#;
+    install(world, name, script);
+}
+
+fn install(world: &World, name: &str, script: &str) {
+    let path = world.path("bin").join(name);
     let source = world.path("plugin");
     fs::write(&source, script).unwrap();
     // By another process: a program that this one wrote may still be open in a child that
@@ -94,23 +127,73 @@ fn pins(world: &World) -> Vec<PathBuf> {
 
 #[tokio::test]
 async fn a_release_finds_the_namespace_of_the_add_although_the_sandbox_is_gone() {
-    let mut world = World::new().await;
+    // One that needs it, and one that would release without, and leave its interface to
+    // whoever else holds the namespace.
+    for plugin in ["host-device", "macvlan"] {
+        let mut world = World::new().await;
+        let Some(netns) = Netns::new(world.dir.path()) else {
+            return;
+        };
+        let inode = fs::metadata(&netns.0).unwrap().ino();
+        prepared(&world, plugin, &netns.0).await;
+        world.attach("c1", "s1").await.unwrap();
+        assert_eq!(pins(&world).len(), 1);
+        netns.go();
+        // Nor does it matter that the driver dies in between.
+        world = World::at(world.crash(), "boot-1").await;
+        world.unprepare("c1").await.unwrap();
+        assert_eq!(
+            world.calls(),
+            [format!("ADD {inode}"), format!("DEL {inode}")]
+        );
+        assert_eq!(pins(&world), [] as [PathBuf; 0]);
+        assert!(world.record().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_kept_for_an_add_that_failed() {
+    let world = World::new().await;
+    let Some(netns) = Netns::new(world.dir.path()) else {
+        return;
+    };
+    prepared(&world, "macvlan", &netns.0).await;
+    let failing = "#!/bin/sh\ncat > /dev/null\ncd \"$(dirname \"$0\")/..\"\n\
+                   echo \"$CNI_COMMAND\" >> calls\n\
+                   [ \"$CNI_COMMAND\" = DEL ] || { echo '{\"code\": 7, \"msg\": \"no\"}'; exit 1; }\n";
+    install(&world, "macvlan", failing);
+    world.attach("c1", "s1").await.unwrap_err();
+    assert_eq!(world.calls(), ["ADD", "DEL"]);
+    assert_eq!(pins(&world), [] as [PathBuf; 0]);
+    assert!(world.record().pins.is_empty());
+}
+
+/// What is mounted there would not be seen by whoever runs the plugins.
+#[tokio::test]
+async fn where_mounts_do_not_reach_the_node_none_is_kept() {
+    let world = World::new().await;
     let Some(netns) = Netns::new(world.dir.path()) else {
         return;
     };
     let inode = fs::metadata(&netns.0).unwrap().ino();
-    prepared(&world, "host-device", &netns.0).await;
+    let received = Received::new(world.dir.path());
+    let seen = received.0.join("received/cni-1");
+    prepared(&world, "host-device", &seen).await;
+    let error = world.attach("c1", "s1").await.unwrap_err();
+    let words = ": what the driver mounts there is not seen on the node; the driver needs \
+                 CAP_SYS_ADMIN, and the directory mounted with mountPropagation Bidirectional";
+    assert!(error.ends_with(words), "{error}");
+    assert_eq!(world.calls(), [] as [String; 0]);
+    world.unprepare("c1").await.unwrap();
+    // One that can do without goes on.
+    prepared(&world, "macvlan", &seen).await;
     world.attach("c1", "s1").await.unwrap();
-    assert_eq!(pins(&world).len(), 1);
-    netns.go();
-    // Nor does it matter that the driver dies in between.
-    world = World::at(world.crash(), "boot-1").await;
+    assert_eq!(pins(&world), [] as [PathBuf; 0]);
     world.unprepare("c1").await.unwrap();
     assert_eq!(
         world.calls(),
         [format!("ADD {inode}"), format!("DEL {inode}")]
     );
-    assert_eq!(pins(&world), [] as [PathBuf; 0]);
     assert!(world.record().is_empty());
 }
 
@@ -138,17 +221,6 @@ async fn what_was_kept_for_nothing_goes_when_the_driver_starts() {
 }
 
 #[tokio::test]
-async fn a_plugin_that_releases_without_a_namespace_keeps_none() {
-    let world = World::new().await;
-    let Some(netns) = Netns::new(world.dir.path()) else {
-        return;
-    };
-    prepared(&world, "macvlan", &netns.0).await;
-    world.attach("c1", "s1").await.unwrap();
-    assert_eq!(pins(&world), [] as [PathBuf; 0]);
-}
-
-#[tokio::test]
 async fn a_namespace_that_cannot_be_kept_is_no_place_for_a_nic() {
     let world = World::new().await;
     // In here nobody can make a file.
@@ -172,5 +244,11 @@ async fn a_namespace_that_cannot_be_kept_is_no_place_for_a_nic() {
     );
     assert_eq!(world.calls(), [] as [String; 0]);
     world.unprepare("c1").await.unwrap();
+    assert!(world.record().is_empty());
+    // One that can do without goes on.
+    prepared(&world, "macvlan", netns).await;
+    world.attach("c1", "s1").await.unwrap();
+    world.unprepare("c1").await.unwrap();
+    assert_eq!(world.calls().len(), 2);
     assert!(world.record().is_empty());
 }

@@ -9,6 +9,8 @@
 mod cases;
 #[cfg(target_os = "linux")]
 mod node;
+#[cfg(target_os = "linux")]
+mod portmap;
 
 #[cfg(not(target_os = "linux"))]
 fn main() {
@@ -22,12 +24,13 @@ fn main() -> std::process::ExitCode {
     if let Some(code) = ndra_netns::helper() {
         return code;
     }
+    let required = std::env::var_os("NDRA_REQUIRE_REAL").is_some_and(|value| value == "1");
     let ready = ndra_netns::probe()
         .map_err(|why| why.to_string())
         .and_then(|()| node::plugins());
     let plugins = match ready {
         Ok(plugins) => plugins,
-        Err(why) if std::env::var_os("NDRA_REQUIRE_REAL").is_some() => {
+        Err(why) if required => {
             println!("failed: {why}");
             return ExitCode::FAILURE;
         }
@@ -37,6 +40,17 @@ fn main() -> std::process::ExitCode {
         }
     };
     node::enter();
+    match portmap::missing(&plugins) {
+        None => {
+            portmap::maps_a_port(&plugins);
+            println!("ok a mapped port");
+        }
+        Some(why) if required => {
+            println!("failed: {why}");
+            return ExitCode::FAILURE;
+        }
+        Some(why) => println!("SKIPPED: a mapped port: {why}"),
+    }
     let mut failed = 0;
     for case in cases::all() {
         match case.run(&plugins) {

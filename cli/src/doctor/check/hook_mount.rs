@@ -5,7 +5,7 @@ use std::path::Path;
 use ndra_core::driver::Config;
 
 use crate::doctor::finding::{Finding, fail, ok, warn};
-use crate::doctor::mounts::{self, Mount};
+use ndra_core::mounts::{self, Mount};
 
 /// Types of files that runtimes may start under the targeted policy.
 const STARTED: [&str; 3] = ["bin_t", "container_runtime_exec_t", "usr_t"];

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::Node;
 use crate::doctor::finding::{Finding, fail, ok};
-use crate::doctor::mounts::{self, Mount};
+use ndra_core::mounts::{self, Mount};
 use std::path::Path;
 
 pub(super) async fn check(node: Node) -> Vec<Finding> {

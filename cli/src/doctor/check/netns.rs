@@ -6,7 +6,7 @@ use std::path::Path;
 use ndra_core::driver::Config;
 
 use crate::doctor::finding::{Finding, fail, ok, warn};
-use crate::doctor::mounts::{self, Mount, Propagation};
+use ndra_core::mounts::{self, Mount, Propagation};
 
 /// The two names by which runtimes know the directory. They are one on a node, and two mounts
 /// in a container.

@@ -143,13 +143,18 @@ impl Calls {
         }
     }
 
-    /// Stops and removes a sandbox with its containers.
-    pub(super) async fn remove(&self, id: &str) -> Result<(), String> {
+    /// Stops a sandbox with its containers.
+    pub(super) async fn stop(&self, id: &str) -> Result<(), String> {
         let stop = StopPodSandboxRequest {
             pod_sandbox_id: id.into(),
         };
         let stopped = self.0.clone().stop_pod_sandbox(within(stop, WORK)).await;
-        stopped.map_err(words("StopPodSandbox"))?;
+        stopped.map(drop).map_err(words("StopPodSandbox"))
+    }
+
+    /// Stops and removes a sandbox with its containers.
+    pub(super) async fn remove(&self, id: &str) -> Result<(), String> {
+        self.stop(id).await?;
         let remove = RemovePodSandboxRequest {
             pod_sandbox_id: id.into(),
         };

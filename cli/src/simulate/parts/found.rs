@@ -251,11 +251,15 @@ impl Found {
         kill(self.calls.container_pid(&id).await?, &id)
     }
 
-    /// Ends the sandbox's own process.
+    /// Ends the sandbox's own process, or the sandbox where that has none.
     pub(crate) async fn kill_sandbox(&self, namespace: &str, pod: &str) -> Result<(), String> {
         let id = self.calls.sandbox(namespace, pod).await?;
         let info = self.calls.sandbox_info(&id).await?;
-        kill(pid(&info)?, &id)
+        match pid(&info) {
+            Ok(pid) => kill(pid, &id),
+            // CRI-O runs none for most sandboxes, which end when they are stopped.
+            Err(_) => self.calls.stop(&id).await,
+        }
     }
 
     /// What `ip addr show` says of an interface inside a container of the pod.

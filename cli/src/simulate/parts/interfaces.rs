@@ -14,6 +14,28 @@ pub(super) fn peer(name: &str) -> String {
     format!("{name}p")
 }
 
+/// Links that the run made on its node; they go with it, for a node may be a real one.
+#[derive(Default)]
+struct Made(Vec<String>);
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        let names = std::mem::take(&mut self.0);
+        let gone = here(move || {
+            let links = Links::open()?;
+            for name in &names {
+                if links.find(name)?.is_some() {
+                    links.delete(name)?;
+                }
+            }
+            Ok(())
+        });
+        if let Err(error) = gone {
+            eprintln!("an interface of the run stays on the node: {error}");
+        }
+    }
+}
+
 /// The node's interfaces. Clones share them.
 #[derive(Clone)]
 pub(super) struct NodeInterfaces {
@@ -22,6 +44,8 @@ pub(super) struct NodeInterfaces {
     more: Vec<String>,
     /// Where they are declared; `None` where the kernel has them.
     file: Option<PathBuf>,
+    /// Held, not read.
+    _made: Arc<Made>,
 }
 
 impl NodeInterfaces {
@@ -36,11 +60,28 @@ impl NodeInterfaces {
             default_route: name == UPLINK,
             ..Interface::default()
         };
+        let mut links = Made::default();
+        if real {
+            for name in more {
+                // Somebody else's would be changed, and removed at the end.
+                let there = here(|| Links::open()?.find(name));
+                match there.map_err(|error| format!("{name} cannot be looked for: {error}"))? {
+                    Some(_) => {
+                        return Err(format!(
+                            "the node has an interface {name} already, and the run would make \
+                             one: name another"
+                        ));
+                    }
+                    None => links.0.push(name.clone()),
+                }
+            }
+        }
         let names = std::iter::once(UPLINK).chain(more.iter().map(String::as_str));
         let made = Self {
             there: Arc::new(Mutex::new(names.enumerate().map(interface).collect())),
             more: more.to_vec(),
             file: (!real).then(|| work.at("interfaces.json")),
+            _made: Arc::new(links),
         };
         if real {
             for name in more {

@@ -2,15 +2,11 @@
 //! a service account and a configuration of its own, against the mock API server.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use ndra_core::cni::Command;
-use ndra_core::multus::Multus as Client;
 use ndra_mock_apiserver::ApiServer;
 use ndra_mock_multus::{RealConfig, RealMultus, SERVICE_ACCOUNT};
 use ndra_netns::Mount;
-use tokio::time::Instant;
-use tokio_util::task::AbortOnDropHandle;
 
 use super::plugin_faults::PluginFaults;
 use super::{Network, part};
@@ -23,10 +19,6 @@ use crate::simulate::world::NODE;
 /// What on a node only pods see otherwise.
 const RUN: &str = "/run";
 
-/// How often it is asked whether it lives, as a kubelet's probe asks. That also makes it
-/// collect garbage, until which it keeps namespaces of pods open that are gone.
-const PROBE: Duration = Duration::from_millis(100);
-
 /// The daemon, running or not.
 pub(crate) struct Daemon {
     program: PathBuf,
@@ -35,8 +27,6 @@ pub(crate) struct Daemon {
     mounts: Vec<Mount>,
     faults: PluginFaults,
     running: Option<RealMultus>,
-    /// Asks it; held, not read.
-    _probe: AbortOnDropHandle<()>,
 }
 
 impl Daemon {
@@ -80,7 +70,6 @@ impl Daemon {
         };
         Ok(Self {
             program: program.to_owned(),
-            _probe: AbortOnDropHandle::new(tokio::spawn(probe(config.socket()))),
             socket: config.socket(),
             config,
             mounts: mounts(&dir.join("netns"), account),
@@ -129,15 +118,6 @@ impl Daemon {
     pub(crate) fn hold(&self, hold: bool) -> Result<(), String> {
         let held = self.faults.hold(hold);
         held.map_err(|error| format!("plugins cannot be held: {error}"))
-    }
-}
-
-async fn probe(socket: PathBuf) {
-    let client = Client::new(socket);
-    loop {
-        tokio::time::sleep(PROBE).await;
-        // One that is away is a scenario's.
-        let _ = client.healthz(Instant::now() + PROBE).await;
     }
 }
 

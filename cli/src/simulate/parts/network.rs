@@ -1,7 +1,9 @@
 //! Who makes interfaces in a run, and which there are.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
@@ -125,7 +127,7 @@ impl Network {
     /// Interfaces in pods that exist now: as recorded, or as the kernel has them.
     pub(crate) fn interfaces(&self) -> Vec<PodLink> {
         if self.real() {
-            let namespaces = paths(&self.namespaces).into_iter();
+            let namespaces = distinct(paths(&self.namespaces)).into_iter();
             return namespaces.flat_map(|netns| self.look(&netns)).collect();
         }
         let recorded = self.state.interfaces().into_iter();
@@ -183,6 +185,25 @@ impl Network {
             .map(|a| format!("{} of network {} ({})", a.ip, a.network, a.if_name))
             .collect()
     }
+}
+
+/// Namespaces by the paths that the runtime gave them, and those that only the driver still
+/// keeps by the paths of its own.
+fn distinct(mut paths: Vec<PathBuf>) -> Vec<PathBuf> {
+    let kept = |path: &PathBuf| {
+        let name = path.file_name().map(|name| name.to_string_lossy());
+        name.is_some_and(|name| name.starts_with("ndra-"))
+    };
+    paths.sort_by_key(kept);
+    let identity = |meta: fs::Metadata| (meta.dev(), meta.ino());
+    // CRI-O binds the node's own for pods on the host's network.
+    let node = fs::metadata("/proc/self/ns/net").map(identity);
+    let mut seen: BTreeSet<(u64, u64)> = node.into_iter().collect();
+    paths.retain(|path| {
+        // One that goes meanwhile has no interfaces.
+        fs::metadata(path).is_ok_and(|meta| seen.insert(identity(meta)))
+    });
+    paths
 }
 
 /// The interfaces inside a namespace of the kernel's, `lo` apart. One that goes meanwhile

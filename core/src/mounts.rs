@@ -1,23 +1,24 @@
-//! The mounts that this process sees: `/proc/self/mountinfo`, see proc(5).
+//! The mounts that this process sees, of which some reach the node and some do not:
+//! `/proc/self/mountinfo`, see proc(5).
 
 use std::path::{Path, PathBuf};
 
 /// One mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Mount {
+pub struct Mount {
     /// What of its file system is mounted; ends with `//deleted` once that is gone.
-    pub(super) root: String,
+    pub root: String,
     /// Where.
-    pub(super) point: PathBuf,
+    pub point: PathBuf,
     /// Options of the mount, such as `noexec`.
-    pub(super) options: Vec<String>,
+    pub options: Vec<String>,
     /// What comes and goes beneath it on the other side shows here, or here shows there.
-    pub(super) propagation: Propagation,
+    pub propagation: Propagation,
 }
 
 /// Whether mounts beneath a mount travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Propagation {
+pub enum Propagation {
     /// Both ways.
     Shared,
     /// Only to here.
@@ -27,7 +28,7 @@ pub(super) enum Propagation {
 }
 
 /// All mounts of a `mountinfo`, in its order. Lines that are none are passed over.
-pub(super) fn parse(text: &str) -> Vec<Mount> {
+pub fn parse(text: &str) -> Vec<Mount> {
     text.lines().filter_map(line).collect()
 }
 
@@ -70,13 +71,16 @@ fn unescape(field: &str) -> String {
 
 /// The mount that a path without symbolic links lies on: of those above it the nearest, and of
 /// several at one place the last.
-pub(super) fn of<'a>(mounts: &'a [Mount], path: &Path) -> Option<&'a Mount> {
+pub fn of<'a>(mounts: &'a [Mount], path: &Path) -> Option<&'a Mount> {
     let above = mounts.iter().filter(|mount| path.starts_with(&mount.point));
     above.max_by_key(|mount| mount.point.components().count())
 }
 
 /// The mounts of this process, and the path as they name it.
-pub(super) fn here(path: &Path) -> std::io::Result<(Vec<Mount>, PathBuf)> {
+///
+/// # Errors
+/// If there is no such list here: no Linux, or no `/proc`.
+pub fn here(path: &Path) -> std::io::Result<(Vec<Mount>, PathBuf)> {
     let text = std::fs::read_to_string("/proc/self/mountinfo")?;
     Ok((parse(&text), resolved(path)))
 }
