@@ -448,7 +448,7 @@ impl Node {
         let (metadata, claim) = (self.manager.metadata().clone(), uid.clone());
         let remove = tokio::task::spawn_blocking(move || metadata.remove(&claim));
         remove.await.map_err(text)?.map_err(text)?;
-        if let Some(held) = held {
+        if held.is_some() {
             // Last: until here everything can be done once more.
             store
                 .change(|record| {
@@ -457,11 +457,13 @@ impl Node {
                 })
                 .await
                 .map_err(text)?;
-            self.manager.unpin(&held).await;
             info!(claim = %uid, name = %name.name, namespace = %name.namespace, "unprepared");
         }
         // An earlier call may have forgotten the claim and then failed to write so.
-        store.flush().await.map_err(text)
+        store.flush().await.map_err(text)?;
+        // What that one had kept, too.
+        self.manager.unpin_forgotten().await;
+        Ok(())
     }
 
     fn begin(&self, step: Step, name: &ClaimName) -> Span {

@@ -151,6 +151,28 @@ async fn a_release_finds_the_namespace_of_the_add_although_the_sandbox_is_gone()
     }
 }
 
+/// The first unprepare has forgotten the claim when its write fails; the next one must still
+/// let go.
+#[tokio::test]
+async fn nothing_stays_kept_when_the_record_could_not_be_written() {
+    let world = World::new().await;
+    let Some(netns) = Netns::new(world.dir.path()) else {
+        return;
+    };
+    prepared(&world, "macvlan", &netns.0).await;
+    world.attach("c1", "s1").await.unwrap();
+    netns.go();
+    // Where the next record is written first.
+    let next = world.path("state/.record.json.tmp");
+    fs::create_dir(&next).unwrap();
+    let error = world.unprepare("c1").await.unwrap_err();
+    assert!(error.contains("cannot write the record"), "{error}");
+    fs::remove_dir(&next).unwrap();
+    world.unprepare("c1").await.unwrap();
+    assert_eq!(pins(&world), [] as [PathBuf; 0]);
+    assert!(world.record().is_empty());
+}
+
 #[tokio::test]
 async fn nothing_is_kept_for_an_add_that_failed() {
     let world = World::new().await;

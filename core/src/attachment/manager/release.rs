@@ -75,9 +75,9 @@ impl Manager {
         pin::release_unused(&self.0.store, pins).await;
     }
 
-    /// Lets go of every namespace that is kept for nothing: an earlier instance died
-    /// between forgetting an attachment and letting go. To be called before anything is
-    /// attached.
+    /// Lets go of every namespace that is kept for nothing: an earlier instance died, or a
+    /// write failed, between forgetting an attachment and letting go. Safe at any time: the
+    /// record knows a namespace and what needs it from one write on.
     pub async fn unpin_forgotten(&self) {
         let pins = self.0.store.read(|record| record.pins.clone());
         pin::release_unused(&self.0.store, pins.iter().map(AsRef::as_ref)).await;
