@@ -371,8 +371,9 @@ impl DeviceNode {
 
 fn find(path: &str) -> io::Result<Found> {
     let stat = lstat(path)?;
-    let mode = stat.st_mode;
-    let kind = match FileType::from_raw_mode(mode) {
+    #[allow(clippy::useless_conversion, reason = "it is narrower on macOS")]
+    let mode = u32::from(stat.st_mode);
+    let kind = match FileType::from_raw_mode(stat.st_mode) {
         FileType::BlockDevice => "b",
         FileType::CharacterDevice => "c",
         FileType::Fifo => "p",
@@ -382,7 +383,7 @@ fn find(path: &str) -> io::Result<Found> {
         kind,
         major: major(stat.st_rdev).into(),
         minor: minor(stat.st_rdev).into(),
-        mode: u32::from(mode) & 0o7777,
+        mode: mode & 0o7777,
     })
 }
 

@@ -28,9 +28,10 @@ fn plain(text: &str, first: fn(&u8) -> bool, signs: &[u8]) -> Result<(), String>
     if !first(begin) || !end.is_ascii_alphanumeric() {
         return Err("the name begins or ends with a sign that may not stand there".into());
     }
-    let bad = text
-        .chars()
-        .find(|c| !c.is_ascii_alphanumeric() && !(c.is_ascii() && signs.contains(&(*c as u8))));
+    let bad = text.chars().find(|c| match u8::try_from(*c) {
+        Ok(byte) => !byte.is_ascii_alphanumeric() && !signs.contains(&byte),
+        Err(_) => true,
+    });
     match bad {
         Some(c) => Err(format!("{c:?} may not stand in a name")),
         None => Ok(()),
