@@ -98,22 +98,20 @@ impl Cdi {
         devices: impl IntoIterator<Item = &'a str>,
         annotations: impl IntoIterator<Item = (&'a String, &'a String)>,
     ) -> Result<Vec<String>, String> {
-        let mut names: Vec<String> = Vec::new();
-        let annotated = annotations
-            .into_iter()
-            .filter(|(key, _)| key.starts_with(ANNOTATION))
-            .flat_map(|(_, value)| value.split(','))
-            .map(|name| (name, true));
-        for (name, annotated) in devices
-            .into_iter()
-            .map(|name| (name, false))
-            .chain(annotated)
-        {
-            if annotated && !name::is_qualified(name) {
-                return Err(format!(
-                    "failed to parse CDI device annotations: invalid CDI device name {name:?}"
-                ));
+        let mut asked: Vec<&str> = devices.into_iter().collect();
+        let annotations = annotations.into_iter();
+        for (_, value) in annotations.filter(|(key, _)| key.starts_with(ANNOTATION)) {
+            for name in value.split(',') {
+                if !name::is_qualified(name) {
+                    return Err(format!(
+                        "failed to parse CDI device annotations: invalid CDI device name {name:?}"
+                    ));
+                }
+                asked.push(name);
             }
+        }
+        let mut names: Vec<String> = Vec::new();
+        for name in asked {
             if !names.iter().any(|known| known == name) {
                 names.push(name.to_owned());
             }

@@ -296,8 +296,10 @@ impl DeviceNode {
         if !["", "b", "c", "u", "p"].contains(&kind) {
             return Err(format!("device node {path:?}: invalid type {kind:?}"));
         }
-        if self.major < Some(0) && self.major.is_some()
-            || self.minor < Some(0) && self.minor.is_some()
+        if [self.major, self.minor]
+            .iter()
+            .flatten()
+            .any(|number| *number < 0)
         {
             return Err(format!("device node {path:?}: its numbers are negative"));
         }

@@ -175,11 +175,13 @@ mod tests {
     fn what_is_wrong_is_said() {
         let edits =
             |value: Value| move |spec: &mut Value| spec["devices"][0]["containerEdits"] = value;
-        let version =
-            |version: &'static str| move |spec: &mut Value| spec["cdiVersion"] = version.into();
         let mut said = vec![
-            spec(version("2.0.0")),
-            spec(version("0.4.0")),
+            spec(|spec| spec["cdiVersion"] = "2.0.0".into()),
+            // A device of a name that begins with a digit came with 0.5.0.
+            spec(|spec| {
+                spec["cdiVersion"] = "0.4.0".into();
+                spec["devices"][0]["name"] = "1".into();
+            }),
             spec(|spec| spec["kind"] = "claim".into()),
             spec(|spec| spec["kind"] = "-x/claim".into()),
             spec(|spec| spec["kind"] = "x/claim/y".into()),
@@ -196,11 +198,6 @@ mod tests {
             }),
             spec(|spec| spec["annotations"] = json!({ "a": "b" })),
         ];
-        // A device of a name that begins with a digit came with 0.5.0.
-        said[1] = spec(|spec| {
-            spec["cdiVersion"] = "0.4.0".into();
-            spec["devices"][0]["name"] = "1".into();
-        });
         for bad in [
             json!({}),
             json!({ "env": ["A"] }),

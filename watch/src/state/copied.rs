@@ -6,7 +6,6 @@ use serde_json::{Map, Value, json};
 
 use super::Model;
 use super::action::Screen;
-use super::entry::brought;
 use super::flow::Flow;
 use super::tree::{Format, Writer};
 use super::why::Why;
@@ -58,14 +57,7 @@ impl Model {
             put("error", json!(error));
         }
         let Some(bar) = detail.bar else { return all };
-        for (key, id) in [("request", bar.begin), ("reply", bar.end)] {
-            let payload = id.map(|id| self.log.get(id).payload);
-            let bytes = payload
-                .and_then(|payload| brought(&self.log.payloads, payload))
-                .map_or(&[][..], |brought| brought.detail);
-            if bytes.is_empty() {
-                continue;
-            }
+        for (key, bytes) in self.payloads(bar) {
             // What is no JSON is copied as it came.
             let value = serde_json::from_slice(bytes)
                 .unwrap_or_else(|_| json!(String::from_utf8_lossy(bytes)));

@@ -8,7 +8,6 @@ use serde_json::Value;
 use super::broken::{broken, line_of};
 use super::entry::{Brought, brought};
 use super::failure::{self, Failure};
-use super::log::Rec;
 use super::timeline::Bar;
 use super::tree::{Line, Seek, Writer};
 use super::{Model, Status};
@@ -111,27 +110,36 @@ impl Model {
         }
     }
 
+    /// What the begin and the end of a run brought, as far as it is still known.
+    fn brought(&self, bar: Bar) -> (Option<Brought<'_>>, Option<Brought<'_>>) {
+        let found = |id: Option<u32>| brought(&self.log.payloads, self.log.get(id?).payload);
+        (found(bar.begin), found(bar.end))
+    }
+
+    /// The payloads of a run, each under its name.
+    pub(super) fn payloads(&self, bar: Bar) -> Vec<(&'static str, &[u8])> {
+        let (asked, answered) = self.brought(bar);
+        let parts = [("request", asked), ("reply", answered)];
+        parts
+            .into_iter()
+            .filter_map(|(title, brought)| Some((title, brought?.detail)))
+            .filter(|(_, detail)| !detail.is_empty())
+            .collect()
+    }
+
     fn fill(&self, detail: &mut Detail, bar: Bar) {
         let rec = |id: Option<u32>| id.map(|id| self.log.get(id));
         let (begin, end) = (rec(bar.begin), rec(bar.end));
+        let (asked, answered) = self.brought(bar);
         detail.bar = Some(bar);
         detail.route = end.or(begin).map(|rec| (rec.from, rec.to));
-        let found = |rec: Option<&Rec>| brought(&self.log.payloads, rec?.payload);
-        let (asked, answered) = (found(begin), found(end));
         let lost = begin.is_some() && asked.is_none() || end.is_some() && answered.is_none();
         detail.subject = subject(asked, answered);
         if let Some(rec) = end.filter(|_| bar.status == Status::Failed) {
             let error = answered.map_or("", |brought| brought.error).to_owned();
             detail.failure = Some((error, failure::kind(rec.failure)));
         }
-        let mut parts = Vec::new();
-        for (title, brought) in [("request", asked), ("reply", answered)] {
-            if let Some(brought) = brought
-                && !brought.detail.is_empty()
-            {
-                parts.push((title, brought.detail));
-            }
-        }
+        let parts = self.payloads(bar);
         self.lay_out(detail, &parts);
         if parts.is_empty() {
             let words = if lost {

@@ -133,7 +133,7 @@ fn message(ink: &Ink<'_>, model: &Model) -> (String, Style) {
     }
     // How it ended is known at its end: not before, when time stands further back.
     let (shown, all) = model.position();
-    let summary = model.sources().find_map(|(_, s)| s.summary.clone());
+    let summary = model.sources().find_map(|(_, s)| s.summary.as_ref());
     if let Some(summary) = summary.filter(|_| shown == all) {
         let s = |n: u64| if n == 1 { "" } else { "s" };
         let (pods, attached) = (summary.pods, summary.attachments);
